@@ -1,0 +1,54 @@
+"""`python -m benchmarks [speed|memory|startup|checkpoint|all]`: measure, and print a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import checkpoint, memory, speed, startup
+from benchmarks.contenders import CONTENDERS
+from benchmarks.workloads import WORKLOADS
+
+PARTS = ("speed", "memory", "startup", "checkpoint", "all")
+
+
+def main() -> int:
+    """Exit code 1 when a limit of memory, startup or checkpoint was missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("part", nargs="?", choices=PARTS, default="all")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="torch threads")
+    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="rounds (default: 7)")
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME",
+                        help=f"contenders of the speed comparison: {', '.join(CONTENDERS)}")  # fmt: skip
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME",
+                        help=", ".join(f"{item.name} ({item.title})" for item in WORKLOADS.values()))  # fmt: skip
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="append each speed run to FILE as a JSON line"
+    )
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="measure nothing; the table of such a file"
+    )
+    options = parser.parse_args()
+    if options.table is not None:
+        print(speed.table([json.loads(line) for line in options.table.read_text().splitlines()]))
+        return 0
+    good = []
+    chosen = PARTS[:-1] if options.part == "all" else (options.part,)
+    if "speed" in chosen:
+        runs = speed.measure(
+            options.workloads, options.only, options.threads, options.repeats, record=options.record
+        )
+        print(speed.table(runs))
+    if "memory" in chosen:
+        good.append(memory.main())
+    if "startup" in chosen:
+        good.append(startup.main(options.threads, options.repeats))
+    if "checkpoint" in chosen:
+        good.append(checkpoint.main(options.threads[0], options.repeats))
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""Fixtures of the screen tests; the sample run of the report tests serves here too."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent.parent / "reports"))
+
+
+@pytest.fixture(autouse=True)
+def one_time_zone(monkeypatch):
+    """The log pane shows local time; pictures must be the same everywhere."""
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()

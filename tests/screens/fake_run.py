@@ -1,0 +1,90 @@
+"""Stand-ins for what the app talks to: a run that obeys without training, a painter in this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import sample_run as sample
+
+from tui_trainer.engine.events import CommandHandled
+from tui_trainer.screens.canvas import draw
+
+
+class FakeRun:
+    """A run whose events are given; it answers commands with events, and "stop" with its end."""
+
+    def __init__(self, events=(), folder: Path | None = None, *, obeys_stop: bool = True) -> None:
+        self.folder = folder or Path("/nowhere")
+        self.summary: dict[str, Any] | None = None
+        self.commands: list[tuple[str, dict[str, Any]]] = []
+        self._obeys_stop = obeys_stop
+        self._events: deque[Any] = deque()
+        self._changed = threading.Condition()
+        self._over = threading.Event()
+        self.emit(*events)
+
+    def emit(self, *events) -> None:
+        with self._changed:
+            self._events.extend(events)
+            self._changed.notify_all()
+            if any(event.kind == "run_finished" for event in events):
+                self._over.set()
+
+    def subscribe(self, name: str) -> FakeRun:
+        return self
+
+    def poll(self, timeout: float | None) -> list[Any]:
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._events), timeout)
+            taken = list(self._events)
+            self._events.clear()
+            return taken
+
+    def close(self) -> None:
+        pass
+
+    def send(self, command: str, **details: Any) -> None:
+        self.commands.append((command, details))
+        if command in ("pause", "resume"):
+            self.emit(
+                CommandHandled(
+                    time=sample.START, command=command, accepted=True, epoch=1, step=5, message="done"
+                )
+            )
+        if command == "stop" and self._obeys_stop:
+            self.emit(sample.finished(status="interrupted" if details else "stopped", message="by request"))
+
+    def stop_for_signal(self, name: str) -> None:
+        self.send("stop", signal=name)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self._over.wait(timeout)
+
+
+class InlinePainter:
+    """Draws at once, in this thread."""
+
+    def __init__(self) -> None:
+        self.on_painted = None
+        self.alive = True
+        self.pictures: dict[str, Any] = {}
+
+    def request(self, key, picture) -> None:
+        self.pictures[key] = picture
+        if self.on_painted is not None:
+            self.on_painted(key, *draw(picture))
+
+    def close(self) -> None:
+        pass
+
+
+async def until(pilot, condition, seconds: float = 10.0) -> None:
+    """Let the app work until `condition()` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        await pilot.pause(0.01)

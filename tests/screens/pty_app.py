@@ -1,0 +1,40 @@
+"""Run by the terminal tests: the app on a run that is faked, with noise on stdout and stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import sample_run as sample
+from fake_run import FakeRun
+
+from tui_trainer.screens.app import MLTrainerApp, run_app
+
+
+def start():
+    run = FakeRun(sample.events(20, until_step=400), Path(sys.argv[1]))
+    print("a print of the user's code")
+    os.write(2, b"\x1b[31mC code writes [/red]\x1b[0m\n")
+    if "finish" in sys.argv:
+        run.emit(sample.finished())
+    if "flood" in sys.argv:
+        threading.Thread(target=lambda: [print("x" * 100, i) for i in range(200_000)], daemon=True).start()
+    return run
+
+
+if "fail" in sys.argv:
+
+    def start():
+        raise ValueError("cannot read the data")
+
+
+if "crash" in sys.argv:
+    MLTrainerApp.show = lambda self, view: 1 / 0
+
+outcome = run_app(start, name="pty")
+print(
+    f"OUTCOME {outcome.reason} {outcome.view.status} {outcome.signal} {type(outcome.error).__name__}",
+    flush=True,
+)

@@ -1,0 +1,1 @@
+"""One pair per problem: the rule beside its playbook."""

@@ -1,0 +1,1 @@
+"""The trainer: loop, step, precision, seeding, checkpoints, and the events it emits."""

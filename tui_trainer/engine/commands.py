@@ -1,0 +1,48 @@
+"""What may be asked of a running trainer, and the queue it is asked through."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from threading import Event as Flag
+from typing import Any
+
+NAMES = ("pause", "resume", "stop", "checkpoint", "set_learning_rate", "extend")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`name` is one of `NAMES`. Details: stop takes `when` (now | epoch) and `status`; set_learning_rate takes
+    `learning_rate`; extend takes `epochs` (the new total)."""
+
+    name: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class CommandQueue:
+    """Filled by any thread, drained by the trainer at step boundaries. Asking whether it is empty costs nothing."""
+
+    def __init__(self) -> None:
+        self._commands: deque[Command] = deque()
+        self._arrived = Flag()
+
+    def __bool__(self) -> bool:
+        return bool(self._commands)
+
+    def put(self, command: Command) -> None:
+        """Raises `ValueError` for a name that no trainer knows."""
+        if command.name not in NAMES:
+            raise ValueError(f"no such command: {command.name}")
+        self._commands.append(command)
+        self._arrived.set()
+
+    def take(self) -> Command | None:
+        """The oldest command, None when there is none."""
+        return self._commands.popleft() if self._commands else None
+
+    def wait(self) -> Command:
+        """Block until there is a command (a paused trainer waits here)."""
+        while not self._commands:
+            self._arrived.wait()
+            self._arrived.clear()
+        return self._commands.popleft()

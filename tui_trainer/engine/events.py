@@ -1,0 +1,314 @@
+"""What a run says while it goes: small frozen records, the only thing that leaves the trainer.
+
+`events.jsonl` is these, one JSON object a line. `encode`/`decode` are inverses; non-finite numbers travel as the
+strings "NaN", "Infinity", "-Infinity". Every line ends with a CRC of what stands before it, so that a damaged
+line is known as such.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal
+
+Severity = Literal["info", "warning", "critical"]
+Status = Literal[
+    "running", "paused", "completed", "early_stopped", "stopped", "failed", "interrupted", "died"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events. `time` is seconds since the Unix epoch, written as UTC ISO-8601."""
+
+    kind: ClassVar[str] = "event"
+    time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """The first event of an attempt: what is about to be trained, for screens and logs.
+
+    `facts` holds display strings in order, by log section: {"DATA": ["Train dataset: 1437 samples", …], …}.
+    """
+
+    kind: ClassVar[str] = "run_started"
+    run_id: str
+    name: str
+    mode: str
+    attempt: int
+    epochs: int
+    steps_per_epoch: int
+    batch_size: int
+    device: str
+    parameters: int
+    metrics: tuple[str, ...]
+    monitor: str
+    monitor_mode: str
+    facts: dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed(Event):
+    """Training goes on from a checkpoint; later events of the attempts before are superseded."""
+
+    kind: ClassVar[str] = "resumed"
+    attempt: int
+    epoch: int
+    step: int
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochStarted(Event):
+    """Epoch `epoch` (from 1) begins at optimizer step `step`."""
+
+    kind: ClassVar[str] = "epoch_started"
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLogged(Event):
+    """State after optimizer step `step` (from 1, over the run), every `monitoring.log_every_n_steps`.
+
+    `loss` is the raw loss of that step's last batch; `grad_norm` the global L2 norm before clipping, None where
+    it was not measured. `step_in_epoch` counts from 1 to `RunStarted.steps_per_epoch`.
+    """
+
+    kind: ClassVar[str] = "step"
+    epoch: int
+    step: int
+    step_in_epoch: int
+    loss: float
+    learning_rate: float
+    grad_norm: float | None
+    samples_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonFiniteSkipped(Event):
+    """A batch whose loss or gradient was not finite; no optimizer step was taken on it.
+
+    `parameter` names the first parameter with a non-finite gradient, where one was. `consecutive` counts skips
+    in a row. `batch_rows` are the samples' positions in the training split (at most 64).
+    """
+
+    kind: ClassVar[str] = "non_finite"
+    epoch: int
+    step: int
+    loss: float
+    parameter: str | None
+    consecutive: int
+    batch_rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validated(Event):
+    """A validation inside an epoch (`training.validate_every_n_steps`). Keys as in the CSV: `val_loss`, …"""
+
+    kind: ClassVar[str] = "validated"
+    epoch: int
+    step: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochFinished(Event):
+    """One row of `epoch_metrics.csv`, and what the log says beside it.
+
+    `metrics` keys: train_loss, val_loss, train_<metric>, val_<metric>. `learning_rate` is the one the epoch was
+    trained with; `lr_reduced` says that it had fallen since the epoch before. `data_wait` is the share of the
+    epoch spent waiting for batches (0–1). `epoch_time` in seconds. `gpu_util` in percent, None without a GPU.
+    """
+
+    kind: ClassVar[str] = "epoch_finished"
+    epoch: int
+    step: int
+    metrics: dict[str, float]
+    learning_rate: float
+    lr_reduced: bool
+    grad_norm: float | None
+    epoch_time: float
+    samples_per_second: float
+    data_wait: float
+    gpu_util: float | None
+    is_best: bool
+    best_epoch: int
+    best_value: float
+    epochs_without_improvement: int
+    checkpoints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRow(Event):
+    """One row of a side file: `gradient_stats`, `loss_components`, `feature_stats`, or a user's own statistic."""
+
+    kind: ClassVar[str] = "row"
+    series: str
+    epoch: int
+    step: int
+    row: dict[str, float | int | str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSaved(Event):
+    """These files now hold the state after `step` and are safe on disk."""
+
+    kind: ClassVar[str] = "checkpoint_saved"
+    files: tuple[str, ...]
+    epoch: int
+    step: int
+    size_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFailed(Event):
+    """These files could not be written; what stood there before still stands."""
+
+    kind: ClassVar[str] = "checkpoint_failed"
+    files: tuple[str, ...]
+    epoch: int
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceSampled(Event):
+    """The machine at one moment. Percentages 0–100, memory in bytes; None or empty where there is no such thing.
+
+    `gpus`: one mapping a device: index, name, util, memory_used, memory_total, temperature, power.
+    """
+
+    kind: ClassVar[str] = "resources"
+    cpu_percent: float
+    ram_used: int
+    ram_total: int
+    process_rss: int
+    disk_free: int
+    gpus: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosticRaised(Event):
+    """A problem with its evidence, as one line of `diagnostics.jsonl` (DESIGN §3)."""
+
+    kind: ClassVar[str] = "diagnostic"
+    id: str
+    code: str
+    severity: Severity
+    epoch: int
+    step: int
+    message: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+    fixes: tuple[dict[str, Any], ...] = ()
+    applied: str | None = None
+    playbook: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandHandled(Event):
+    """The answer to a command: what it did at which step, or why it was refused."""
+
+    kind: ClassVar[str] = "command"
+    command: str
+    accepted: bool
+    epoch: int
+    step: int
+    message: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine(Event):
+    """Text for people, from us or from the user's code. Never markup."""
+
+    kind: ClassVar[str] = "log"
+    level: Literal["debug", "info", "warning", "error"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """The last event of an attempt. `summary` is `summary.json`'s content."""
+
+    kind: ClassVar[str] = "run_finished"
+    status: Status
+    message: str
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+KINDS: Mapping[str, type[Event]] = {
+    cls.kind: cls
+    for cls in (
+        RunStarted, Resumed, EpochStarted, StepLogged, NonFiniteSkipped, Validated, EpochFinished, SeriesRow,
+        CheckpointSaved, CheckpointFailed, ResourceSampled, DiagnosticRaised, CommandHandled, LogLine, RunFinished,
+    )
+}  # fmt: skip
+
+_FLOAT_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def json_safe(value: Any) -> Any:
+    """`value` with tuples as lists and non-finite floats as words, ready for strict JSON."""
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(item) for item in value]
+    return value
+
+
+def from_json_number(value: Any) -> Any:
+    """The float that a JSON word stands for; anything else as it is."""
+    return _FLOAT_WORDS.get(value, value) if isinstance(value, str) else value
+
+
+def iso_time(seconds: float) -> str:
+    """UTC ISO-8601 with milliseconds, as written in all files."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def encode(event: Event) -> str:
+    """One line of `events.jsonl`, without the newline: JSON whose last key is the CRC-32 of what precedes it."""
+    content: dict[str, Any] = {"kind": event.kind, "time": iso_time(event.time)}
+    for item in fields(event):
+        if item.name != "time":
+            content[item.name] = json_safe(getattr(event, item.name))
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str)
+    body = text[:-1].encode("utf-8", "replace")  # a lone surrogate of foreign text becomes a question mark
+    return f'{body.decode()},"crc":"{zlib.crc32(body):08x}"}}'
+
+
+def decode(line: str) -> Event | None:
+    """The event of one line; None when the line is torn, damaged, or of a kind this version does not know."""
+    body, mark, tail = line.rstrip("\n").rpartition(',"crc":"')
+    if not mark or tail[8:] != '"}' or f"{zlib.crc32(body.encode('utf-8', 'surrogatepass')):08x}" != tail[:8]:
+        return None
+    content = json.loads(body + "}")
+    cls = KINDS.get(content.pop("kind"))
+    if cls is None:
+        return None
+    content["time"] = datetime.fromisoformat(content["time"]).timestamp()
+    known = {item.name: item.type for item in fields(cls)}
+    values: dict[str, Any] = {}
+    for name, value in content.items():
+        if name not in known:
+            continue
+        annotation = str(known[name])
+        if annotation.startswith("float"):
+            value = from_json_number(value)  # noqa: PLW2901 (the decoded form replaces the raw one)
+        elif annotation.startswith("dict[str, float"):
+            value = {key: from_json_number(item) for key, item in value.items()}  # noqa: PLW2901
+        elif annotation.startswith("tuple"):
+            value = tuple(value)  # noqa: PLW2901
+        values[name] = value
+    return cls(**values)

@@ -1,0 +1,1 @@
+"""Built-in models, and how any model is built to fit its data."""

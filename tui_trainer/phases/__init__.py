@@ -1,0 +1,1 @@
+"""The five phases, their gates and artifacts."""

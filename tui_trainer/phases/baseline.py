@@ -1,0 +1,127 @@
+"""Phase 2, Baseline: one fast, conservative training, and `baseline_results.md` about it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tui_trainer.config.errors import TrainingError, UserError
+from tui_trainer.session.launching import AlreadyDone, Options, open_request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tui_trainer.session.run_session import RunSession
+
+PHASES_TO_COME = ("plan", "diagnose", "optimize", "finalize", "all")
+
+
+def open_baseline(options: Options) -> RunSession | AlreadyDone:
+    """A session ready to start. Raises `UserError`."""
+    from tui_trainer.session.run_session import RunSession
+
+    if options.mode in PHASES_TO_COME:
+        raise TrainingError(
+            f"--mode {options.mode} is not part of this version yet; --mode baseline is. It trains, validates, "
+            "checkpoints and reports."
+        )
+    request = open_request(options)
+    if isinstance(request, AlreadyDone):
+        return request
+    request.after = (_write_report,)
+    return RunSession(request)
+
+
+def run_headless(options: Options, *, verbose: bool, as_json: bool) -> int:
+    """Train without a screen: progress on stderr, and on stdout one JSON object where asked for. Returns the exit code."""
+    with _own_stdout() as stdout:
+        if options.run is not None and options.mode == "baseline":
+            _say(sys.stderr, "--run is for the phases after the baseline; --mode baseline builds on no run.")
+        try:
+            session = open_baseline(options)
+        except UserError as error:
+            return _refuse(error, stdout, as_json=as_json)
+        if isinstance(session, AlreadyDone):
+            _say(
+                sys.stderr,
+                f"The run in {session.folder} is finished ({session.summary.get('status')}): nothing to do.",
+            )
+            if as_json:
+                _say(stdout, json.dumps(session.summary))
+            return 0
+        _train(session, verbose=verbose)
+        if session.summary is not None and as_json:
+            _say(stdout, json.dumps(session.summary, allow_nan=False, default=str))
+        return session.exit_code
+
+
+def _train(session: RunSession, *, verbose: bool) -> None:
+    from tui_trainer.reports.printer import HeadlessPrinter
+
+    obey_signals(session)
+    session.start()
+    printer = HeadlessPrinter(sys.stderr, interactive=sys.stderr.isatty(), verbose=verbose)
+    printer.run(session.subscribe("printer"), lambda: session.wait(0))
+    while not session.wait(0.5):
+        pass
+    summary = session.summary or {}
+    for name, why in summary.get("not_saved", {}).items():
+        if name not in summary["message"]:  # what failed after the run's own last words
+            _say(sys.stderr, f"NOT SAVED: {name}: {why}")
+
+
+def obey_signals(session: RunSession) -> None:
+    """INT and TERM checkpoint and stop; a second INT ends the process at once; hang-ups are ignored."""
+
+    def interrupted(number: int, _frame: Any) -> None:
+        if number == signal.SIGINT and interrupted.__dict__.get("once"):
+            os._exit(130)  # asked twice: the last checkpoint on disk is what remains
+        interrupted.__dict__["once"] = number == signal.SIGINT or interrupted.__dict__.get("once", False)
+        session.stop_for_signal(signal.Signals(number).name)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a lost connection ends no training
+
+
+def _write_report(folder: Path) -> None:
+    from tui_trainer.reports.baseline import write_baseline_results
+
+    write_baseline_results(folder)
+
+
+def _refuse(error: UserError, stdout: TextIO, *, as_json: bool) -> int:
+    _say(sys.stderr, f"mltrainer-tui: {error}")
+    if as_json:
+        _say(stdout, json.dumps({"status": "failed", "message": str(error), "exit_code": error.exit_code}))
+    return error.exit_code
+
+
+def _say(stream: TextIO, text: str) -> None:
+    """Print, and let a closed stream be."""
+    with contextlib.suppress(OSError, ValueError):
+        stream.write(text + "\n")
+        stream.flush()
+
+
+@contextlib.contextmanager
+def _own_stdout() -> Iterator[TextIO]:
+    """Keep the real stdout for our one JSON object: whatever user code or a library prints goes to stderr.
+
+    Descriptor 1 stays on stderr for good: C libraries and exit handlers print as late as the process's end.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    ours = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield ours
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            ours.close()

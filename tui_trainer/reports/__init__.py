@@ -1,0 +1,1 @@
+"""Text and plots for people, written from what a run left behind."""

@@ -1,0 +1,338 @@
+"""The Textual app: owns the screens, passes keys on as commands, never takes the training down with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from textual import on
+from textual.app import App, SystemCommand
+from textual.message import Message
+
+from tui_trainer.screens import panels
+from tui_trainer.screens.baseline import BaselineScreen
+from tui_trainer.screens.dialogs import Ask, Help, Saving
+from tui_trainer.screens.feed import Feed
+from tui_trainer.screens.keys import BINDINGS
+from tui_trainer.screens.painting import Painter
+from tui_trainer.screens.terminal import OutputTail, Terminal, send_output_to, wants_ascii
+from tui_trainer.screens.view import RunView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from textual.binding import BindingType
+    from textual.screen import Screen
+
+    from tui_trainer.screens.painting import ChartPainter
+    from tui_trainer.session.protocol import RunHandle
+
+Reason = Literal["quit", "detached", "abandoned", "not_started", "crashed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the app was left.
+
+    "quit": the run is over. "detached": the terminal is gone, the run goes on. "abandoned": the user did not
+    wait for the last checkpoint. "not_started": `error` says why. "crashed": the app failed, the run goes on.
+    `signal` is the number of the signal that ended it.
+    """
+
+    reason: Reason
+    handle: RunHandle | None
+    view: RunView
+    error: BaseException | None = None
+    signal: int | None = None
+
+
+class MLTrainerApp(App[Outcome]):
+    """Shows a run that `start` begins, on a thread of its own, after the first paint."""
+
+    TITLE = "mltrainer-tui"
+    CSS_PATH = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS]
+    ENABLE_COMMAND_PALETTE = True
+
+    class Updated(Message):
+        """There is a newer view in `app.view`."""
+
+    class Started(Message):
+        """The run has begun."""
+
+        def __init__(self, handle: RunHandle) -> None:
+            super().__init__()
+            self.handle = handle
+
+    class StartFailed(Message):
+        """The run could not be begun."""
+
+        def __init__(self, error: BaseException) -> None:
+            super().__init__()
+            self.error = error
+
+    def __init__(
+        self,
+        start: Callable[[], RunHandle] | None,
+        *,
+        painter: ChartPainter,
+        name: str = "",
+        terminal: Terminal | None = None,
+        ascii: bool = False,  # noqa: A002 (says what it is)
+        view: RunView | None = None,
+    ) -> None:
+        super().__init__()
+        self.view = view or RunView(name=name)
+        self.handle: RunHandle | None = None
+        self._start_run = start
+        self._painter = painter
+        self._terminal = terminal
+        self._glyphs = panels.ASCII if ascii else panels.UNICODE
+        self._feed: Feed | None = None
+        self._update_pending = False
+        self._leaving = False
+        self._signal: int | None = None
+        self._asked_to_stop = False
+
+    def get_default_screen(self) -> Screen[None]:
+        """The phase that is open."""
+        return BaselineScreen(self._painter, self._glyphs, self.view)
+
+    def on_mount(self) -> None:
+        """Take over prints and signals, and start the run behind the first paint."""
+        if self._glyphs.ascii:
+            self.screen.add_class("-ascii")
+        if self._terminal is not None:
+            self._terminal.use_streams()
+            self._handle_signals()
+            self.set_interval(1.0, self._check_terminal)
+        if self._start_run is not None:
+            self._feed = Feed(
+                self._start_run,
+                on_started=lambda handle: self._tell(self.Started(handle)),
+                on_view=self._on_view,
+                on_error=lambda error: self._tell(self.StartFailed(error)),
+                tail=OutputTail(self._terminal.output) if self._terminal is not None else None,
+            )
+            self.call_after_refresh(self._feed.start)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_stop_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hang_up)
+
+    def _on_stop_signal(self, number: int) -> None:
+        """First: checkpoint and leave. Again: leave without waiting."""
+        if self._signal is not None:
+            self.action_abandon()
+            return
+        self._signal = number
+        self._leave()
+
+    def _check_terminal(self) -> None:
+        """A terminal can vanish without a signal (a tmux that is killed, a pty whose other end closes)."""
+        if self._terminal is not None and self._terminal.gone:
+            self._on_hang_up()
+
+    def _on_hang_up(self) -> None:
+        self.exit(Outcome("detached", self.handle, self.view, signal=signal.SIGHUP))
+
+    # Called on the feed's thread
+
+    def _tell(self, message: Message) -> None:
+        with contextlib.suppress(RuntimeError):  # the app has closed meanwhile
+            self.post_message(message)
+
+    def _on_view(self, view: RunView) -> None:
+        self.view = view
+        if not self._update_pending:
+            self._update_pending = True
+            self._tell(self.Updated())
+
+    # Messages
+
+    @on(Started)
+    def _started(self, message: Started) -> None:
+        """Remember the run; a wish to leave that came before it began is granted now."""
+        self.handle = message.handle
+        if self._leaving:
+            self._ask_run_to_stop()
+
+    @on(StartFailed)
+    def _start_failed(self, message: StartFailed) -> None:
+        """There is nothing to show: leave, the caller says why."""
+        self.exit(Outcome("not_started", None, self.view, error=message.error))
+
+    @on(Updated)
+    def _updated(self) -> None:
+        """Show the newest view; leave when that is what was waited for."""
+        self._update_pending = False
+        self.show(self.view)
+        never_began = self.view.status == "failed" and not self.view.attempt
+        if self.view.is_over and (self._leaving or never_began):
+            self.exit(Outcome("quit", self.handle, self.view, signal=self._signal))
+
+    def show(self, view: RunView) -> None:
+        """Show `view` on the phase's screen, whatever dialog is in front of it."""
+        self.view = view
+        for screen in self.screen_stack:
+            if isinstance(screen, BaselineScreen) and screen.is_mounted:
+                screen.show(view)
+
+    # Keys
+
+    def action_pause(self) -> None:
+        """Pause, or go on."""
+        self._send("resume" if self.view.status == "paused" else "pause")
+
+    def action_checkpoint(self) -> None:
+        """Save a checkpoint at the next step."""
+        if self._send("checkpoint"):
+            self.notify("A checkpoint is written at the next step.", markup=False)
+
+    def action_stop(self) -> None:
+        """Ask, then stop the run and stay."""
+        if self._is_over():
+            self.notify("The run is over already.", markup=False)
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._send("stop")
+
+        text = "The run ends after its current step. A checkpoint is written, and it can be resumed later."
+        self.push_screen(Ask("Stop the training?", text, "stop", "keep training"), answered)
+
+    def action_leave(self) -> None:
+        """Leave at once when the run is over; else ask, then let it save first."""
+        if self._leaving:
+            return
+        if self._is_over():
+            self._leave()
+            return
+        if len(self.screen_stack) > 1:
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._leave()
+
+        text = "The run stops after its current step and writes a checkpoint. It can be resumed later."
+        self.push_screen(Ask("Checkpoint and quit?", text, "save and quit", "keep training"), answered)
+
+    def action_abandon(self) -> None:
+        """Leave without waiting for the run."""
+        self.exit(Outcome("abandoned", self.handle, self.view, signal=self._signal))
+
+    def action_help(self) -> None:
+        """Keys, and how to read the screen."""
+        self.push_screen(Help(BINDINGS))
+
+    def action_phase(self, number: int) -> None:
+        """Open a phase's screen."""
+        if number != 2:
+            phase = panels.PHASES[number - 1]
+            self.notify(f"Phase {number}, {phase}, has no screen in this version yet.", markup=False)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The command palette: every key's action, and Textual's own."""
+        for binding in BINDINGS:
+            if binding.show:
+                action = getattr(self, f"action_{binding.action}")
+                yield SystemCommand(binding.description, binding.tooltip, action)
+        for command in super().get_system_commands(screen):
+            if command.title not in ("Quit", "Keys", "Screenshot"):
+                yield command
+
+    def _is_over(self) -> bool:
+        return self.view.is_over or (self.handle is not None and self.handle.wait(0))
+
+    def _send(self, command: str) -> bool:
+        if self.handle is None:
+            self.notify("The run has not started yet.", markup=False)
+            return False
+        if self._is_over():
+            self.notify("The run is over already.", markup=False)
+            return False
+        self.handle.send(command)
+        return True
+
+    def _leave(self) -> None:
+        """Stop the run, wait for its last event while saying so, then exit."""
+        self._leaving = True
+        if self._is_over():
+            self.exit(Outcome("quit", self.handle, self.view, signal=self._signal))
+            return
+        self.push_screen(Saving())
+        self._ask_run_to_stop()
+
+    def _ask_run_to_stop(self) -> None:
+        if self.handle is None or self._asked_to_stop:
+            return
+        self._asked_to_stop = True
+        if self._signal is None:
+            self.handle.send("stop")
+        else:
+            self.handle.stop_for_signal(signal.Signals(self._signal).name)
+
+    async def on_unmount(self) -> None:
+        """Watch no longer."""
+        if self._feed is not None:
+            self._feed.stop()
+
+
+def run_app(start: Callable[[], RunHandle], *, name: str = "") -> Outcome:
+    """Open the app on the run that `start` begins, and give the terminal back as it was.
+
+    What was printed meanwhile ends up in the run folder's `output.log`. Raises nothing of the app's own: see
+    `Outcome`.
+    """
+    ascii_only = wants_ascii(os.environ)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    painter = Painter()
+    app: MLTrainerApp | None = None
+    error: BaseException | None = None
+    outcome: Outcome | None = None
+    terminal = Terminal(ascii=ascii_only)
+    try:
+        with terminal:
+            app = MLTrainerApp(start, painter=painter, name=name, terminal=terminal, ascii=ascii_only)
+            try:
+                outcome = app.run()
+                error = app._exception  # noqa: SLF001 (Textual has no public way to ask)
+            except Exception as failure:
+                error = failure
+    finally:
+        painter.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    handle = app.handle if app is not None else None
+    view = app.view if app is not None else RunView()
+    _keep_output(terminal.output, handle, error)
+    if terminal.gone:
+        send_output_to(handle.folder / "output.log" if handle is not None else Path(os.devnull))
+    if error is not None:
+        return Outcome("crashed", handle, view, error=error)
+    return outcome or Outcome("detached", handle, view)
+
+
+def _keep_output(output: Path, handle: RunHandle | None, error: BaseException | None) -> None:
+    """Move what was captured, and the traceback of a failed app, into the run folder; without one, to stderr."""
+    with contextlib.suppress(OSError):
+        text = output.read_bytes()
+        if error is not None:
+            text += "".join(traceback.format_exception(error)).encode("utf-8", "replace")
+        if text and handle is not None:
+            with (handle.folder / "output.log").open("ab") as file:
+                file.write(text)
+        elif text:
+            sys.stderr.write(text.decode("utf-8", "replace"))
+        output.unlink()

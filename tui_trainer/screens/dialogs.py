@@ -1,0 +1,90 @@
+"""The questions the app asks, the wait while it saves, and the help page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.app import ComposeResult
+
+
+class Ask(ModalScreen[bool]):
+    """A question with two answers: Enter or y, Escape or n."""
+
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]  # Textual types it wider
+        Binding("y,enter", "answer(True)", "Yes", id="ask.yes"),
+        Binding("n,escape,q", "answer(False)", "No", id="ask.no"),
+    ]
+
+    def __init__(self, question: str, explanation: str, yes: str, no: str) -> None:
+        super().__init__()
+        self._texts = (question, explanation, yes, no)
+
+    def compose(self) -> ComposeResult:
+        """The question, what it means, and the two keys."""
+        question, explanation, yes, no = self._texts
+        with Vertical(id="dialog"):
+            yield Static(Content.styled(question, "bold"), id="question")
+            yield Static(Content(explanation))
+            keys = Content.assemble((" y ", "reverse"), f" {yes}    ", (" n ", "reverse"), f" {no}")
+            yield Static(keys, id="answers")
+
+    def action_answer(self, answer: bool) -> None:
+        """Close with the answer."""
+        self.dismiss(answer)
+
+
+class Saving(ModalScreen[None]):
+    """Shown while the run stops and its last checkpoint is written. `x` does not wait for it."""
+
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]  # Textual types it wider
+        Binding("x", "app.abandon", "Quit without waiting", id="saving.abandon"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        """What is going on, and the way out."""
+        with Vertical(id="dialog"):
+            yield Static(Content.styled("Saving…", "bold"), id="question")
+            yield Static(Content("The run stops after its current step and writes a checkpoint."))
+            keys = Content.assemble(
+                (" x ", "reverse"), " quit at once: what came after the last checkpoint is lost"
+            )
+            yield Static(keys, id="answers")
+
+
+class Help(ModalScreen[None]):
+    """What the screen shows, and every key."""
+
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]  # Textual types it wider
+        Binding("escape,q,question_mark,enter", "app.pop_screen", "Close", id="help.close"),
+    ]
+
+    def __init__(self, bindings: Sequence[Binding]) -> None:
+        super().__init__()
+        self._keys = bindings
+
+    def compose(self) -> ComposeResult:
+        """Keys first, then how to read the screen."""
+        with VerticalScroll(id="dialog"):
+            yield Static(Content.styled("Keys", "bold"))
+            for binding in self._keys:
+                key = binding.key_display or binding.key.split(",")[0]
+                yield Static(Content.assemble((f" {key:<8}", "bold"), f" {binding.tooltip}"))
+            yield Static(Content.styled("\nReading the screen", "bold"))
+            yield Static(Content(READING))
+            yield Static(Content.styled("\nEsc closes this page", "dim"))
+
+
+READING = """\
+Loss: grey is each batch, the "train" line is the same smoothed, dots are the validation after each epoch.
+Both should fall. × marks a value that was not finite, ▲ the best epoch.
+Training runs on its own: losing the connection does not stop it.
+All of it is in the run folder too: training.log, epoch_metrics.csv, events.jsonl, checkpoints/"""

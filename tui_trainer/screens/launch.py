@@ -1,0 +1,123 @@
+"""From the command line to the app and back: open it on a run, and see the run to its end whatever the app does."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from tui_trainer.config.errors import UserError
+from tui_trainer.session.launching import AlreadyDone, Options
+from tui_trainer.session.log_lines import lines_for
+from tui_trainer.session.wording import clean_text
+
+if TYPE_CHECKING:
+    from tui_trainer.screens.app import Outcome
+    from tui_trainer.session.protocol import RunHandle
+    from tui_trainer.session.run_session import RunSession
+
+ABANDONED = 130
+
+
+class _Done(Exception):
+    def __init__(self, done: AlreadyDone) -> None:
+        super().__init__()
+        self.done = done
+
+
+def run_app(options: Options) -> int:
+    """Open the app on the run that `options` ask for; returns the process's exit code."""
+    from tui_trainer.screens import app
+
+    sessions: list[RunSession] = []
+
+    def start() -> RunHandle:
+        """Called on a thread of the app's, behind the first paint: imports torch."""
+        from tui_trainer.phases.baseline import open_baseline
+
+        session = open_baseline(options)
+        if isinstance(session, AlreadyDone):
+            raise _Done(session)
+        session.start()
+        sessions.append(session)
+        return session
+
+    name = options.config.stem if options.config is not None else "digits-baseline"
+    outcome = app.run_app(start, name=clean_text(name, limit=200))
+    if not sessions:
+        return _not_started(outcome)
+    return _see_to_the_end(sessions[0], outcome)
+
+
+def _not_started(outcome: Outcome) -> int:
+    error = outcome.error
+    if isinstance(error, _Done):
+        print(
+            f"The run in {error.done.folder} is finished ({error.done.summary.get('status')}): nothing to do."
+        )
+        return 0
+    if isinstance(error, UserError):
+        print(f"mltrainer-tui: {error}", file=sys.stderr)
+        return error.exit_code
+    if error is not None:
+        said = clean_text(error)
+        print(f"mltrainer-tui: the run could not be started: {type(error).__name__}: {said}", file=sys.stderr)
+        return 1
+    return 128 + outcome.signal if outcome.signal else 0
+
+
+def _see_to_the_end(session: RunSession, outcome: Outcome) -> int:
+    """Wait for the run where it goes on without its screen; print what came of it."""
+    if outcome.reason == "abandoned" and not session.wait(0):
+        print(f"Left without waiting. What was saved is in {session.folder / 'checkpoints'}.")
+        sys.stdout.flush()
+        os._exit(ABANDONED)  # the training thread may hang: nothing here may wait for it
+    from tui_trainer.phases.baseline import obey_signals
+
+    obey_signals(session)
+    if outcome.reason == "crashed" and outcome.error is not None:
+        _follow(session, outcome.error)
+        return session.exit_code
+    while not session.wait(0.5):
+        pass
+    if outcome.reason != "detached":
+        _print_ending(session, outcome)
+    return session.exit_code
+
+
+def _follow(session: RunSession, error: BaseException) -> None:
+    from tui_trainer.reports.printer import HeadlessPrinter
+
+    print(
+        f"The screen failed ({type(error).__name__}: {clean_text(error, limit=300)}). The training goes on; its "
+        f"progress follows. The traceback is in {session.folder / 'output.log'}.",
+        file=sys.stderr,
+    )
+    printer = HeadlessPrinter(sys.stderr, interactive=sys.stderr.isatty(), verbose=False)
+    printer.run(session.subscribe("printer"), lambda: session.wait(0))
+    while not session.wait(0.5):
+        pass
+
+
+def _print_ending(session: RunSession, outcome: Outcome) -> None:
+    from tui_trainer.engine.events import RunFinished
+    from tui_trainer.reports.printer import closing_lines
+
+    view = outcome.view
+    summary = session.summary or {}
+    finished = view.finished or RunFinished(
+        time=time.time(),
+        status=summary.get("status", "died"),
+        message=str(summary.get("message", "")),
+        summary=summary,
+    )
+    unsaved = dict(view.unsaved) | {
+        str(name): str(why) for name, why in (summary.get("not_saved") or {}).items()
+    }
+    lines = lines_for(finished, epochs=view.progress.epochs or None)
+    lines += closing_lines(finished, unsaved, view.non_finite)
+    report = session.folder / "baseline_results.md"
+    if report.exists():
+        lines.append(f"Report: {clean_text(report)}")
+    print("\n".join(lines))

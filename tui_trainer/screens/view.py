@@ -1,0 +1,267 @@
+"""What screens know of a run: one immutable value, folded from its events. Screens render from it only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from tui_trainer.engine.events import (
+    CheckpointFailed,
+    CheckpointSaved,
+    CommandHandled,
+    DiagnosticRaised,
+    EpochFinished,
+    LogLine,
+    NonFiniteSkipped,
+    Resumed,
+    RunFinished,
+    RunStarted,
+    StepLogged,
+    Validated,
+)
+from tui_trainer.screens.series import Series
+from tui_trainer.session.log_lines import epoch_line, lines_for
+from tui_trainer.session.progress import Progress, advance_progress
+from tui_trainer.session.wording import clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from tui_trainer.engine.events import Event, Status
+
+LOG_LIMIT = 1000  # lines kept for the log pane; training.log has all
+EPOCH_LIMIT = 200  # finished epochs kept for the table
+EMA_WEIGHT = 0.6  # share of the past in the smoothed training loss
+
+Level = Literal["debug", "info", "warning", "error", "output"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of the log pane: when (seconds since the epoch), how grave, and the cleaned text."""
+
+    time: float
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as of its latest event."""
+
+    name: str = ""
+    mode: str = "baseline"
+    device: str = ""
+    parameters: int = 0
+    attempt: int = 0
+    metrics: tuple[str, ...] = ()
+    monitor: str = "val_loss"
+    status: Status | Literal["starting"] = "starting"
+    message: str = ""
+    progress: Progress = field(default_factory=Progress)
+    step: StepLogged | None = None
+    smoothed: float | None = None
+    grad_norm: float | None = None
+    epochs: tuple[EpochFinished, ...] = ()
+    best_epoch: int = 0
+    best_value: float | None = None
+    best_metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    series: Mapping[str, Series] = field(default_factory=lambda: MappingProxyType({}))
+    non_finite: int = 0
+    saved: CheckpointSaved | None = None
+    unsaved: tuple[tuple[str, str], ...] = ()
+    diagnostics: tuple[DiagnosticRaised, ...] = ()
+    finished: RunFinished | None = None
+    log: tuple[LogEntry, ...] = ()
+    log_total: int = 0
+
+    @property
+    def metric(self) -> str | None:
+        """The first metric, the one the second chart shows."""
+        return self.metrics[0] if self.metrics else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.finished is not None
+
+
+def advance(view: RunView, event: Event) -> RunView:
+    """`view` after `event`."""
+    return advance_all(view, (event,))
+
+
+def advance_all(view: RunView, events: Iterable[Event]) -> RunView:
+    """`view` after `events`, in order; neighbouring steps are taken in together."""
+    steps: list[StepLogged] = []
+    for event in events:
+        if isinstance(event, StepLogged):
+            steps.append(event)
+            continue
+        if steps:
+            view = _steps(view, steps)
+            steps = []
+        view = _one(view, event)
+    return _steps(view, steps) if steps else view
+
+
+def with_output(view: RunView, lines: Sequence[str], time: float) -> RunView:
+    """`view` with `lines` that somebody wrote to stdout or stderr in its log."""
+    return _logged(view, [LogEntry(time, "output", clean_text(line)) for line in lines])
+
+
+def _steps(view: RunView, steps: Sequence[StepLogged]) -> RunView:
+    per_epoch = max(1, view.progress.steps_per_epoch)
+    smoothed = view.smoothed
+    raw: list[tuple[float, float]] = []
+    smooth: list[tuple[float, float]] = []
+    norms: list[tuple[float, float]] = []
+    for event in steps:
+        x = event.step / per_epoch
+        raw.append((x, event.loss))
+        if math.isfinite(event.loss):
+            past = event.loss if smoothed is None else smoothed
+            smoothed = EMA_WEIGHT * past + (1 - EMA_WEIGHT) * event.loss
+            smooth.append((x, smoothed))
+        if event.grad_norm is not None:
+            norms.append((x, event.grad_norm))
+    added = {"batch_loss": raw, "smoothed_loss": smooth, "grad_norm": norms}
+    latest = steps[-1]
+    return replace(
+        view,
+        progress=advance_progress(view.progress, latest),
+        step=latest,
+        smoothed=smoothed,
+        grad_norm=norms[-1][1] if norms else view.grad_norm,
+        series=_extended(view.series, added),
+    )
+
+
+def _one(view: RunView, event: Event) -> RunView:  # noqa: C901 (a branch an event kind)
+    known = isinstance(event, DiagnosticRaised) and any(item.id == event.id for item in view.diagnostics)
+    view = replace(view, progress=advance_progress(view.progress, event))
+    match event:
+        case RunStarted():
+            view = _started(view, event)
+        case Resumed():
+            view = _resumed(view, event)
+        case NonFiniteSkipped():
+            x = event.step / max(1, view.progress.steps_per_epoch)
+            added = {"batch_loss": [(x, event.loss if not math.isfinite(event.loss) else math.nan)]}
+            view = replace(view, non_finite=view.non_finite + 1, series=_extended(view.series, added))
+        case Validated():
+            x = event.step / max(1, view.progress.steps_per_epoch)
+            added = {name: [(x, value)] for name, value in event.metrics.items()}
+            view = replace(view, series=_extended(view.series, added))
+        case EpochFinished():
+            view = _epoch(view, event)
+        case CheckpointSaved():
+            left = tuple(pair for pair in view.unsaved if pair[0] not in event.files)
+            view = replace(view, saved=event, unsaved=left)
+        case CheckpointFailed():
+            left = tuple(pair for pair in view.unsaved if pair[0] not in event.files)
+            reason = clean_text(event.reason, limit=300)
+            view = replace(view, unsaved=left + tuple((name, reason) for name in event.files))
+        case DiagnosticRaised():
+            others = tuple(item for item in view.diagnostics if item.id != event.id)
+            view = replace(view, diagnostics=(*others, event))
+        case CommandHandled(command="pause", accepted=True):
+            view = replace(view, status="paused")
+        case CommandHandled(command="resume", accepted=True):
+            view = replace(view, status="running")
+        case RunFinished():
+            view = replace(view, status=event.status, message=clean_text(event.message), finished=event)
+        case _:
+            pass
+    level = _level(event)
+    planned = view.progress.epochs or None
+    lines = (
+        [epoch_line(event, epochs=planned)]
+        if isinstance(event, EpochFinished)
+        else lines_for(event, epochs=planned, repeated=known)
+    )
+    return _logged(view, [LogEntry(event.time, level, line) for line in lines])
+
+
+def _started(view: RunView, event: RunStarted) -> RunView:
+    fresh = RunView() if event.attempt <= 1 else view
+    return replace(
+        fresh,
+        name=clean_text(event.name, limit=200),
+        mode=event.mode,
+        device=clean_text(event.device, limit=80),
+        parameters=event.parameters,
+        attempt=event.attempt,
+        metrics=event.metrics,
+        monitor=event.monitor,
+        status="running",
+        finished=None,
+        progress=view.progress,
+        log=view.log,
+        log_total=view.log_total,
+    )
+
+
+def _resumed(view: RunView, event: Resumed) -> RunView:
+    """Curves and rows of the attempt before end where the new one begins."""
+    x = event.step / max(1, view.progress.steps_per_epoch)
+    kept = tuple(row for row in view.epochs if row.step <= event.step)
+    return replace(
+        view,
+        attempt=event.attempt,
+        status="running",
+        finished=None,
+        epochs=kept,
+        step=None,
+        smoothed=None,
+        series=MappingProxyType({name: series.cut(x) for name, series in view.series.items()}),
+    )
+
+
+def _epoch(view: RunView, event: EpochFinished) -> RunView:
+    x = event.step / max(1, view.progress.steps_per_epoch)
+    added = {name: [(x, value)] for name, value in event.metrics.items()}
+    changed = replace(
+        view,
+        epochs=(*view.epochs, event)[-EPOCH_LIMIT:],
+        best_epoch=event.best_epoch,
+        best_value=event.best_value,
+        series=_extended(view.series, added),
+    )
+    if event.is_best:
+        changed = replace(changed, best_metrics=MappingProxyType(dict(event.metrics)))
+    return changed
+
+
+def _extended(
+    series: Mapping[str, Series], added: Mapping[str, list[tuple[float, float]]]
+) -> Mapping[str, Series]:
+    changed = dict(series)
+    for name, points in added.items():
+        changed[name] = changed.get(name, Series()).extend(points)
+    return MappingProxyType(changed)
+
+
+def _logged(view: RunView, entries: Sequence[LogEntry]) -> RunView:
+    if not entries:
+        return view
+    log = (*view.log, *entries)[-LOG_LIMIT:]
+    return replace(view, log=log, log_total=view.log_total + len(entries))
+
+
+def _level(event: Event) -> Level:
+    match event:
+        case LogLine():
+            return event.level
+        case DiagnosticRaised():
+            return {"critical": "error", "warning": "warning"}.get(event.severity, "info")  # type: ignore[return-value]  # the values are levels
+        case NonFiniteSkipped() | CheckpointFailed() | RunFinished(status="failed" | "died"):
+            return "error"
+        case CommandHandled(accepted=False):
+            return "warning"
+        case CheckpointSaved():
+            return "debug"
+        case _:
+            return "info"

@@ -1,0 +1,1 @@
+"""Samplers of machine and throughput, each on its own thread."""
