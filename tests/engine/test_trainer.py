@@ -123,7 +123,8 @@ def test_failure_3_every_epoch_is_validated_in_eval_mode_without_gradients(make_
 
 
 def test_failure_4_nothing_is_kept_alive_between_steps(make_run):
-    none = {"save_best": False, "save_last": False, "checkpoint_every_n_epochs": None}  # a snapshot's buffers are made when they are needed
+    # Without checkpoints: a snapshot's buffers are made when they are needed, which may be late.
+    none = {"save_best": False, "save_last": False, "checkpoint_every_n_epochs": None}
     run = make_run({"training": {"epochs": 12}, "checkpoint": none})
     counts = []
 
