@@ -33,6 +33,11 @@ TARGET_KEYS = ("labels", "label", "targets", "target")
 EVALUATION_FACTOR = 4  # no gradients are kept, so batches may hold more without taking more memory
 _DIGEST_ROWS = 4096  # enough to tell one permutation from another
 _IN_MEMORY_SHARE = 0.1  # of the device's free memory that a data set may take to live there
+_GATHERED_BYTES = (
+    1 << 20
+)  # of inputs that are picked out of the data at once: small enough for a core's cache
+_GATHERED_BATCHES = 64
+_ALIGNMENT = 64  # bytes, of all memory that PyTorch hands out
 
 
 @dataclass(slots=True)
@@ -90,7 +95,11 @@ class _Order:
 
 
 class ArrayBatches:
-    """Batches of an in-memory data set: one `index_select` each, on the device where the data fits there."""
+    """Batches of an in-memory data set, on the device where the data fits there.
+
+    Several batches are picked by one `index_select`, where each still begins as aligned as one picked by itself would
+    (kernels may round otherwise elsewhere), and always the same ones together, wherever an epoch is entered.
+    """
 
     def __init__(self, data: ArrayDataset, order: _Order, device: torch.device) -> None:
         self.samples, self.batch_size = len(data), order.batch_size
@@ -100,6 +109,7 @@ class ArrayBatches:
         if self._resident:
             self._inputs, self._targets = self._inputs.to(device), self._targets.to(device)
         self._slices: list[Batch] | None = None
+        self._together = self._batches_at_once()
 
     def __len__(self) -> int:
         return self._order.batches
@@ -107,12 +117,10 @@ class ArrayBatches:
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         if not self._order.shuffle:
             if self._slices is None:
-                self._slices = [self._fetch(rows, k) for k, rows in enumerate(self._order.batch_rows(number))]
+                self._slices = list(self._gathered(number, 0))
             yield from self._slices[start:]
             return
-        batch_rows = self._order.batch_rows(number)
-        for position in range(start, len(batch_rows)):
-            yield self._fetch(batch_rows[position], position)
+        yield from self._gathered(number, start)
 
     def order_digest(self, number: int) -> str:
         return self._order.digest(number)
@@ -120,12 +128,28 @@ class ArrayBatches:
     def close(self) -> None:
         pass
 
-    def _fetch(self, rows: Tensor, position: int) -> Batch:
-        where = rows.to(self._device) if self._resident and self._device.type != "cpu" else rows
-        inputs, targets = self._inputs.index_select(0, where), self._targets.index_select(0, where)
-        if not self._resident:
-            inputs, targets = inputs.to(self._device), targets.to(self._device)
-        return Batch(inputs, targets, len(rows), position, rows)
+    def _gathered(self, number: int, start: int) -> Iterator[Batch]:
+        order, size, together = self._order, self.batch_size, self._together
+        rows = order.rows(number)
+        for first in range(start - start % together, order.batches, together):
+            some = rows[first * size : min(first + together, order.batches) * size]
+            where = some.to(self._device) if self._resident and self._device.type != "cpu" else some
+            inputs, targets = self._inputs.index_select(0, where), self._targets.index_select(0, where)
+            if not self._resident:
+                inputs, targets = inputs.to(self._device), targets.to(self._device)
+            # unsafe_split: what a user's code does to one batch in place is nothing to the others.
+            parts = zip(*(torch.unsafe_split(item, size) for item in (inputs, targets, some)), strict=True)
+            for position, (batch, labels, positions) in enumerate(parts, start=first):
+                if position >= start:
+                    yield Batch(batch, labels, len(positions), position, positions)
+
+    def _batches_at_once(self) -> int:
+        batch_bytes = [
+            item[:1].numel() * item.element_size() * self.batch_size for item in (self._inputs, self._targets)
+        ]
+        if any(size % _ALIGNMENT for size in batch_bytes):
+            return 1
+        return max(1, min(_GATHERED_BATCHES, _GATHERED_BYTES // max(1, *batch_bytes)))
 
 
 def _fits_on(device: torch.device, data: ArrayDataset) -> bool:

@@ -5,6 +5,7 @@ What they give does not depend on where a run was interrupted: counts are int64,
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _PENDING = 64  # batches noted before they are compared
 _MANY = 1024  # batches whose vectors are put into one tensor
 _PENDING_VALUES = 1 << 16  # or predictions in them
+_FEW_LOGITS = 1 << 13  # a batch with no more is kept as it came, and its largest logits are found later
 
 
 class Accumulator(Protocol):
@@ -58,9 +60,11 @@ class Accuracy:
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         if targets.ndim == 1 and outputs.ndim == 2 and not self._by_sign and outputs.shape[1] > 1:
-            predictions = outputs.argmax(1)
-            if len(predictions) != len(targets):
+            if len(outputs) != len(targets):
                 raise self._mismatch(outputs, targets)
+            # Not on a GPU: a captured graph would write the next batch's logits into the same memory.
+            later = outputs.numel() <= _FEW_LOGITS and outputs.is_cpu
+            predictions = outputs.detach() if later else outputs.argmax(1)
         else:
             predictions, targets = self._predictions(outputs, targets)
         self._predicted.append(predictions)
@@ -97,7 +101,7 @@ class Accuracy:
         if not self._targets:
             return
         with torch.no_grad():
-            predicted = torch.cat([item.flatten() for item in self._predicted])
+            predicted = torch.cat(_classes(self._predicted))
             targets = torch.cat([item.flatten() for item in self._targets])
             self._correct += (predicted == targets).sum()
             self._seen += (targets != IGNORED_LABEL).sum()
@@ -128,6 +132,15 @@ class Accuracy:
             f"The metric {self.name} cannot compare outputs {described(outputs)} with targets {described(targets)} "
             f"({self._kind}). Change the model's outputs or the targets, or name another metric."
         )
+
+
+def _classes(noted: list[Tensor]) -> list[Tensor]:
+    """Predictions as they were noted, flat; runs of logits `[n, classes]` turned into classes by one argmax."""
+    flat: list[Tensor] = []
+    for kind, run in itertools.groupby(noted, key=lambda item: item.is_floating_point() and item.shape[1]):
+        some = list(run)
+        flat += [torch.cat(some).argmax(1)] if kind else [item.flatten() for item in some]
+    return flat
 
 
 class _BatchValues:
