@@ -19,6 +19,13 @@ def test_check_finds_one_bad_value_in_any_type(bad, dtype):
     assert check.look(tensors).item() == 1
 
 
+def test_an_answer_says_nothing_about_the_next():
+    check, good, bad = FiniteCheck(torch.device("cpu")), [torch.ones(3)], [torch.full((3,), math.nan)]
+    assert [check.any_bad(item) for item in (good, bad, good, good, bad)] == [False, True, False, False, True]
+    assert check.look(bad).item() == 1
+    assert not check.any_bad(good)
+
+
 def test_check_changes_no_value_and_handles_mixed_types():
     tensors = [torch.randn(7), torch.randn(3, dtype=torch.float64), torch.randn(2, dtype=torch.bfloat16)]
     before = [tensor.clone() for tensor in tensors]

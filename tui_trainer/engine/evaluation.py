@@ -49,17 +49,16 @@ def evaluate(
     `between_batches` gets a function that tells the RNG state outside the pass; it may raise `Interrupted`. A
     non-finite batch loss makes the mean non-finite.
     """
-    modules = [module for root in (model, loss.module) if root is not None for module in root.modules()]
-    training = [module.training for module in modules]
+    roots = [root for root in (model, loss.module) if root is not None]
+    training = [module for root in roots for module in root.modules() if module.training]
     tally, parts = Tally(), dict[str, Tally]()
     values: list[Tensor] = []
     sizes: list[int] = []
     components: list[dict[str, Tensor]] = []
     metrics.reset()
     try:
-        model.eval()
-        if loss.module is not None:
-            loss.module.eval()
+        for root in roots:
+            root.eval()
         with torch.no_grad(), untouched_rng(cuda=True) as outside, precision.autocast():
             for batch in source.epoch(epoch):
                 between_batches(outside)
@@ -71,8 +70,8 @@ def evaluate(
                 if named:
                     components.append(named)
     finally:
-        for module, mode in zip(modules, training, strict=True):
-            module.training = mode
+        for module in training:
+            module.training = True
     for number, size in zip(_to_host(values), sizes, strict=True):
         tally.add(number, size)
     for named, size in zip(components, sizes, strict=False):

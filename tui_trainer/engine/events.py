@@ -251,6 +251,10 @@ KINDS: Mapping[str, type[Event]] = {
     )
 }  # fmt: skip
 
+_NAMES = {
+    kind: tuple(item.name for item in fields(cls) if item.name != "time") for kind, cls in KINDS.items()
+}
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str)
 _FLOAT_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -280,10 +284,12 @@ def iso_time(seconds: float) -> str:
 def encode(event: Event) -> str:
     """One line of `events.jsonl`, without the newline: JSON whose last key is the CRC-32 of what precedes it."""
     content: dict[str, Any] = {"kind": event.kind, "time": iso_time(event.time)}
-    for item in fields(event):
-        if item.name != "time":
-            content[item.name] = json_safe(getattr(event, item.name))
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str)
+    for name in _NAMES[event.kind]:
+        content[name] = getattr(event, name)
+    try:
+        text = _ENCODER.encode(content)
+    except (ValueError, TypeError):  # something in it is not finite, or no key of JSON
+        text = _ENCODER.encode(json_safe(content))
     body = text[:-1].encode("utf-8", "replace")  # a lone surrogate of foreign text becomes a question mark
     return f'{body.decode()},"crc":"{zlib.crc32(body):08x}"}}'
 

@@ -102,6 +102,16 @@ class FiniteCheck:
     def __init__(self, device: torch.device) -> None:
         self.found = torch.zeros((), dtype=torch.float32, device=device)
         self._one = torch.ones((), dtype=torch.float32, device=device)
+        self._is_zero = True
+
+    def any_bad(self, tensors: list[Tensor]) -> bool:
+        """`look`, read by the host at once."""
+        if not self._is_zero:
+            self.found.zero_()
+        self._check(tensors)
+        bad = bool(self.found.item())
+        self._is_zero = not bad
+        return bad
 
     def look(self, tensors: list[Tensor]) -> Tensor:
         """`found` (a float32 scalar): 1 when some value in `tensors` is NaN or infinite, else 0.
@@ -109,6 +119,11 @@ class FiniteCheck:
         The kernel is the one AMP unscales gradients with; at a scale of 1 it changes no value.
         """
         self.found.zero_()
+        self._is_zero = False
+        self._check(tensors)
+        return self.found
+
+    def _check(self, tensors: list[Tensor]) -> None:
         if tensors:
             first = tensors[0].dtype
             if all(tensor.dtype is first and not tensor.is_sparse for tensor in tensors):
@@ -116,7 +131,6 @@ class FiniteCheck:
             else:
                 for group in _by_type(tensors):
                     torch._amp_foreach_non_finite_check_and_unscale_(group, self.found, self._one)
-        return self.found
 
 
 def _by_type(tensors: list[Tensor]) -> list[list[Tensor]]:

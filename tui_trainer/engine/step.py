@@ -131,7 +131,7 @@ class TrainingStep:
         norm, layers = self._norms(gradients, measure=measure)
         values: list[float | Tensor] = [loss.item() for loss in losses]
         finite = all(math.isfinite(value) for value in values)
-        bad = not finite or bool(self._finite.look(gradients).item())
+        bad = not finite or self._finite.any_bad(gradients)
         culprit = None
         if bad:
             culprit = first_non_finite(self._named)
@@ -167,7 +167,7 @@ class TrainingStep:
         norm, layers = self._norms(gradients, measure=measure)
         values: list[float | Tensor] = [loss.item() for loss in losses]
         finite_loss = all(math.isfinite(value) for value in values)
-        bad_gradients = bool(self._finite.look(gradients).item())
+        bad_gradients = self._finite.any_bad(gradients)
         anomaly = not finite_loss or (bad_gradients and scale <= _MINIMUM_SCALE)
         culprit = first_non_finite(self._named) if anomaly else None
         if anomaly or bad_gradients:
