@@ -1,4 +1,4 @@
-"""`python -m benchmarks [speed|memory|startup|checkpoint|all]`: measure, and print a table."""
+"""`python -m benchmarks [speed|memory|startup|checkpoint|app|all]`: measure, and print a table."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import checkpoint, memory, speed, startup
+from benchmarks import app, checkpoint, memory, speed, startup
 from benchmarks.contenders import CONTENDERS
 from benchmarks.workloads import WORKLOADS
 
-PARTS = ("speed", "memory", "startup", "checkpoint", "all")
+PARTS = ("speed", "memory", "startup", "checkpoint", "app", "all")
 
 
 def main() -> int:
-    """Exit code 1 when a limit of memory, startup or checkpoint was missed."""
+    """Exit code 1 when a limit of memory, startup, checkpoint or app was missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("part", nargs="?", choices=PARTS, default="all")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="torch threads")
@@ -30,6 +30,8 @@ def main() -> int:
     parser.add_argument(
         "--table", type=Path, metavar="FILE", help="measure nothing; the table of such a file"
     )
+    parser.add_argument("--minutes", type=float, default=0.0, metavar="N",
+                        help="how long to watch the app's memory (default: 0, not at all)")  # fmt: skip
     options = parser.parse_args()
     if options.table is not None:
         print(speed.table([json.loads(line) for line in options.table.read_text().splitlines()]))
@@ -47,6 +49,8 @@ def main() -> int:
         good.append(startup.main(options.threads, options.repeats))
     if "checkpoint" in chosen:
         good.append(checkpoint.main(options.threads[0], options.repeats))
+    if "app" in chosen:
+        good.append(app.main(options.repeats, options.minutes))
     return 0 if all(good) else 1
 
 

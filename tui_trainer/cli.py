@@ -71,6 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     options = build_parser().parse_args(arguments)
     _calm_openmp()
+    try:
+        return _run(options)
+    except KeyboardInterrupt:  # before a run was there to take the signal
+        print("mltrainer-tui: interrupted before the run began.", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
     from tui_trainer.session.launching import Options
 
     wanted = Options(

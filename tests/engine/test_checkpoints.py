@@ -103,6 +103,17 @@ def test_periodic_checkpoints_are_never_dropped_and_newer_last_wins(tmp_path):
     assert len([event for event in saved if isinstance(event, events.CheckpointSaved)]) < 30
 
 
+def test_a_writer_that_rests_between_writes_lets_no_more_than_a_few_snapshots_wait(tmp_path):
+    written = threading.Semaphore(0)
+    made = Checkpointer(tmp_path, lambda _: written.release(), pace=3600.0)
+    for epoch in range(1, 11):
+        made.save(state_of(epoch, epoch=epoch), [], [periodic_name(epoch)], entry=entry_of(epoch), wait=True)
+    for _ in range(8):
+        assert written.acquire(timeout=30)  # the hour is not waited for
+    made.close()
+    assert len(list(tmp_path.glob("checkpoint_epoch_*.pt"))) == 10
+
+
 def test_a_best_is_on_disk_before_any_checkpoint_that_names_it(tmp_path):
     order: list[tuple[str, ...]] = []
     gate = threading.Event()

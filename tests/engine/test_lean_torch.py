@@ -35,6 +35,12 @@ def test_backward_of_what_has_no_gradient_raises_as_torch_does():
     "make",
     [
         lambda p: torch.optim.Adam(p, lr=0.01, fused=True),
+        lambda p: torch.optim.Adam(p, lr=0.01, fused=True, weight_decay=0.1, maximize=True),
+        lambda p: torch.optim.Adam(p, lr=0.01, fused=True, amsgrad=True),
+        lambda p: torch.optim.AdamW(p, lr=0.01, fused=True, betas=(0.8, 0.99), eps=1e-6),
+        lambda p: torch.optim.AdamW(
+            [{"params": [item], "lr": 0.01 * k} for k, item in enumerate(p)], fused=True
+        ),
         lambda p: torch.optim.AdamW(p, lr=0.01, amsgrad=True),
         lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True),
         lambda p: torch.optim.RMSprop(p, lr=0.01),
@@ -53,6 +59,44 @@ def test_bare_step_updates_as_step_does(make):
             optimizer.zero_grad()
             model(x).pow(2).mean().backward()
             update()
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("unused", [0, 1, 2])
+def test_a_parameter_that_got_no_gradient_stays_as_it_was(unused):
+    ours, theirs = pair()
+    a, b = (torch.optim.Adam(model.parameters(), lr=0.01, fused=True) for model in (ours, theirs))
+    step = bare_step(a)
+    x = torch.randn(9, 5)
+    for number in range(4):
+        for model, update, optimizer in ((ours, step, a), (theirs, b.step, b)):
+            optimizer.zero_grad()
+            model(x).pow(2).mean().backward()
+            if number == unused:
+                model[0].bias.grad = None
+            update()
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(p, q)
+    for first, second in zip(a.state.values(), b.state.values(), strict=True):
+        assert first["step"] == second["step"]
+
+
+def test_a_loaded_state_is_the_one_that_is_stepped():
+    ours, theirs = pair()
+    a, b = (torch.optim.Adam(model.parameters(), lr=0.01, fused=True) for model in (ours, theirs))
+    step = bare_step(a)
+    x = torch.randn(9, 5)
+    for model, update, optimizer in ((ours, step, a), (theirs, b.step, b)):
+        for number in range(6):
+            optimizer.zero_grad()
+            model(x).pow(2).mean().backward()
+            update()
+            if number == 2:
+                kept = copy.deepcopy(optimizer.state_dict())
+            if number == 4:
+                kept["param_groups"][0]["lr"] = 0.02
+                optimizer.load_state_dict(kept)
     for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(p, q)
 

@@ -43,6 +43,9 @@ def nothing(outputs, targets):
 def number(outputs, targets):
     return 3.0
 
+def one_argument(outputs):
+    return outputs.mean()
+
 def make(power=2):
     def loss(outputs, targets):
         return (outputs.squeeze() - targets).abs().pow(power).mean()
@@ -240,6 +243,7 @@ def test_named_components_are_summed_and_kept_by_name(loss):
         ("nothing", "an empty dict"),
         ("number", "a float"),
         ("doubled", "would count twice"),
+        ("one_argument", r"takes \(outputs\); expected a function \(outputs, targets\)"),
     ],
 )
 def test_what_cannot_be_minimised_is_refused(loss, target, said):

@@ -37,6 +37,7 @@ EVERY = [
     ),
     ("users_schedules:lambdas", {}),
     ("users_schedules:chained", {}),
+    ("users_schedules:by_another_name", {}),
 ]
 
 USERS = """
@@ -46,6 +47,8 @@ def lambdas(optimizer, total_steps):
 def chained(optimizer):
     warm = LinearLR(optimizer, 0.1, total_iters=2)
     return SequentialLR(optimizer, [warm, ExponentialLR(optimizer, 0.8)], milestones=[2])
+def by_another_name(opt, total_steps):
+    return LinearLR(opt, 1.0, 0.5, total_iters=total_steps)
 def nothing(optimizer):
     return 3
 """

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -49,6 +50,10 @@ class Session:
             assert time.monotonic() < deadline, f"{pattern!r} did not come: {self.output[-2000:]!r}"
             if select.select([self.master], [], [], 0.1)[0]:
                 self.output += os.read(self.master, 65536)
+
+    def resize(self, width: int, height: int) -> None:
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        self.process.send_signal(signal.SIGWINCH)
 
     def type(self, keys: bytes) -> None:
         os.write(self.master, keys)
@@ -112,6 +117,53 @@ def test_it_starts_and_leaves_the_terminal_clean(session, environ, tmp_path):
         assert before_outcome.isascii()
     if "NO_COLOR" in environ:
         assert not re.findall(rb"\x1b\[[0-9;]*38;2;(?!(\d+);\1;\1)", before_outcome)
+
+
+def test_a_terminal_may_shrink_to_nearly_nothing_and_grow_again(session):
+    app = session()
+    app.until(rb"EPOCH 8/20")
+    for width, height in [(20, 5), (1, 1), (300, 80), (20, 5), (120, 34)]:
+        app.output = b""
+        app.resize(width, height)
+        app.until(rb"\x1b\[")  # it painted
+    app.output = b""
+    app.type(b"?")
+    app.until(rb"Reading the screen")
+    app.type(b"?q")
+    app.until(rb"keep training")
+    app.type(b"y")
+    assert app.end() == "quit stopped None NoneType"
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_inside_tmux_it_paints_whole_lines_and_leaves_the_shell_s_screen(tmp_path):
+    tmux = ["tmux", "-L", f"mltrainer-{os.getpid()}", "-f", os.devnull]
+
+    def shown(pattern: str) -> str:
+        deadline = time.monotonic() + 30
+        while True:
+            text = subprocess.run(
+                [*tmux, "capture-pane", "-p"], capture_output=True, text=True, check=True
+            ).stdout
+            if re.search(pattern, text):
+                return text
+            assert time.monotonic() < deadline, text
+
+    command = f"printf 'before\\n'; {sys.executable} {APP} {tmp_path}; cat"
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C.UTF-8"}
+    try:
+        subprocess.run(
+            [*tmux, "-u", "new-session", "-d", "-x", "120", "-y", "34", command], env=environ, check=True
+        )
+        screen = shown(r"EPOCH 8/20")
+        assert "before" not in screen
+        assert all(len(line) <= 120 for line in screen.splitlines())
+        subprocess.run([*tmux, "send-keys", "q"], check=True)
+        shown("keep training")
+        subprocess.run([*tmux, "send-keys", "y"], check=True)
+        assert shown("OUTCOME quit stopped").startswith("before\n")
+    finally:
+        subprocess.run([*tmux, "kill-server"], check=False, capture_output=True)
 
 
 def test_prints_and_c_level_output_appear_in_the_log_pane(session):

@@ -39,6 +39,7 @@ _PACE = (
     4.0  # between two writes, leave the disk and the other core alone this many times a write's own length
 )
 _PACE_MINIMUM_S = 0.5
+_MOST_WAITING = 2  # snapshots; with more (periodic ones of short epochs) the writer takes no rest
 
 
 def periodic_name(epoch: int) -> str:
@@ -255,7 +256,8 @@ class Checkpointer:
         self._changed.notify_all()
 
     def _due(self) -> bool:
-        return bool(self._pending) and (self._hurry or self._closing or time.monotonic() >= self._not_before)
+        hurry = self._hurry or self._closing or len(self._pending) > _MOST_WAITING
+        return bool(self._pending) and (hurry or time.monotonic() >= self._not_before)
 
     def _write(self, item: _Pending) -> None:
         """Have one snapshot written, and say how that went. Never raises."""

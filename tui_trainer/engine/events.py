@@ -31,7 +31,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """The first event of an attempt: what is about to be trained, for screens and logs.
+    """What is about to be trained, for screens and logs. Only notes on how the attempt came about precede it.
 
     `facts` holds display strings in order, by log section: {"DATA": ["Train dataset: 1437 samples", …], …}.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -97,15 +97,81 @@ def bare_step(optimizer: Optimizer) -> Callable[[], object]:
     if not plain:
         return optimizer.step
 
+    fused = _fused_adam(optimizer)
+
     def update() -> None:
         if _hooks(optimizer):
             optimizer.step()
             return
         with torch.no_grad():
-            inner(optimizer)
+            if fused is None or not fused():
+                inner(optimizer)
 
     optimizer._opt_called = True  # type: ignore[attr-defined]  # noqa: SLF001 (schedulers ask whether a step came first)
     return update
+
+
+_FUSED_ARGUMENTS = (
+    "self grads exp_avgs exp_avg_sqs max_exp_avg_sqs state_steps lr beta1 beta2 weight_decay eps amsgrad maximize "
+    "grad_scale found_inf"
+)
+
+
+def _fused_adam(optimizer: Optimizer) -> Callable[[], bool] | None:
+    """A fused Adam or AdamW update on the CPU that goes straight to PyTorch's kernel; None where that is not what the
+    optimizer does.
+
+    Sorting the tensors for the kernel takes PyTorch as long as the kernel takes for a small model. The function does
+    nothing and returns False where this step is not an ordinary one (a parameter without gradient, the first step).
+    """
+    kernel = {torch.optim.Adam: "_fused_adam_", torch.optim.AdamW: "_fused_adamw_"}.get(type(optimizer))
+    if kernel is None or not _known_kernel(kernel) or not _ordinary_groups(optimizer):
+        return None
+    run = getattr(torch, kernel)
+
+    def update() -> bool:
+        prepared: list[tuple[dict[str, Any], list[Tensor], list[Any]]] = []
+        for group in optimizer.param_groups:
+            states = [optimizer.state.get(item, {}) for item in group["params"]]
+            grads: list[Any] = [item.grad for item in group["params"]]
+            if not all(states) or any(item is None or item.is_sparse for item in grads):
+                return False  # which PyTorch's own way knows how to treat
+            prepared.append((group, grads, states))
+        for group, grads, states in prepared:
+            steps = [state["step"] for state in states]
+            torch._foreach_add_(steps, 1)
+            beta1, beta2 = group["betas"]
+            run(
+                group["params"], grads, [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states], [], steps, amsgrad=False, lr=group["lr"], beta1=beta1,
+                beta2=beta2, weight_decay=group["weight_decay"], eps=group["eps"], maximize=group["maximize"],
+                grad_scale=None, found_inf=None,
+            )  # fmt: skip
+        return True
+
+    return update
+
+
+def _known_kernel(name: str) -> bool:
+    """Whether this PyTorch has the kernel, with the arguments that are known here."""
+    try:
+        arguments = getattr(torch.ops.aten, name).default._schema.arguments  # noqa: SLF001
+    except AttributeError:
+        return False
+    return " ".join(item.name for item in arguments) == _FUSED_ARGUMENTS
+
+
+def _ordinary_groups(optimizer: Optimizer) -> bool:
+    """Whether every group is fused, of one type and on the CPU, with nothing unusual asked for."""
+    for group in optimizer.param_groups:
+        decoupled = group.get("decoupled_weight_decay", False) is isinstance(optimizer, torch.optim.AdamW)
+        numbers = all(type(value) is float for value in (group["lr"], *group["betas"]))
+        same = len({(item.dtype, item.device) for item in group["params"]}) == 1
+        real = all(item.is_cpu and item.is_floating_point() for item in group["params"])
+        unusual = group["amsgrad"] or group["capturable"] or group["differentiable"] or not group["fused"]
+        if unusual or not (decoupled and numbers and same and real):
+            return False
+    return True
 
 
 def _hooks(optimizer: Optimizer) -> bool:

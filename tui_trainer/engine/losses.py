@@ -252,7 +252,23 @@ def _made(found: Any, args: Mapping[str, Any], task: Task, *, what: str) -> Any:
             _check_arguments(found, args, what=what)
             return functools.partial(found, **_tensors_for_torch(found, args, task, what=what))
         return found
+    open_ones = [name for name in _required(found) if name not in args]
+    if open_ones:
+        raise ModelError(
+            f"{_capital(what)} takes ({', '.join(names)}); expected a function (outputs, targets) that returns a "
+            f"scalar, or one that makes such a function, with {listed(open_ones)} given in loss.args."
+        )
     return call_target(found, args, what=what, error=ModelError)
+
+
+def _required(found: Callable[..., Any]) -> list[str]:
+    """Names of the parameters that have no default."""
+    parameters = inspect.signature(found).parameters.values()
+    return [
+        item.name
+        for item in parameters
+        if item.default is item.empty and item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD)
+    ]
 
 
 def _check_arguments(found: Callable[..., Any], args: Mapping[str, Any], *, what: str) -> None:

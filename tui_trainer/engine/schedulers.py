@@ -6,6 +6,7 @@ rates themselves live in the optimizer's.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections import Counter
@@ -174,8 +175,10 @@ def build_schedule(
         )
     run = _Run(epochs * (steps_per_epoch if per_step else 1), epochs, steps_per_epoch, monitor_mode)
     filled = _filled(target, config, run, optimizer)
-    args = {"optimizer": optimizer, **config.args, **filled}
-    made = call_target(target, args, what=what, error=ModelError)
+    # By position: a factory may call its first parameter as it likes.
+    made = call_target(
+        functools.partial(target, optimizer), {**config.args, **filled}, what=what, error=ModelError
+    )
     missing = [
         name for name in ("step", "state_dict", "load_state_dict") if not callable(getattr(made, name, None))
     ]

@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -22,18 +23,29 @@ from tui_trainer.screens.dialogs import Ask, Help, Saving
 from tui_trainer.screens.feed import Feed
 from tui_trainer.screens.keys import BINDINGS
 from tui_trainer.screens.painting import Painter
+from tui_trainer.screens.preferences import (
+    Preferences,
+    load_preferences,
+    preferences_folder,
+    remember,
+    with_keys,
+)
 from tui_trainer.screens.terminal import OutputTail, Terminal, send_output_to, wants_ascii
+from tui_trainer.screens.themes import HIGH_CONTRAST, THEME_VARIABLES
 from tui_trainer.screens.view import RunView
+from tui_trainer.session.wording import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from textual.binding import BindingType
     from textual.screen import Screen
+    from textual.theme import Theme
 
     from tui_trainer.screens.painting import ChartPainter
     from tui_trainer.session.protocol import RunHandle
 
+WELCOME = "? shows every key, Ctrl+P finds every action. q saves and quits. Should the connection be lost, the training goes on."
 Reason = Literal["quit", "detached", "abandoned", "not_started", "crashed"]
 
 
@@ -87,8 +99,14 @@ class MLTrainerApp(App[Outcome]):
         terminal: Terminal | None = None,
         ascii: bool = False,  # noqa: A002 (says what it is)
         view: RunView | None = None,
+        preferences: Preferences | None = None,
     ) -> None:
         super().__init__()
+        self._preferences = preferences or Preferences()
+        self.register_theme(HIGH_CONTRAST)
+        if self._preferences.theme in self.available_themes:
+            self.theme = self._preferences.theme
+        self.set_keymap(self._preferences.keys)
         self.view = view or RunView(name=name)
         self.handle: RunHandle | None = None
         self._start_run = start
@@ -100,6 +118,10 @@ class MLTrainerApp(App[Outcome]):
         self._leaving = False
         self._signal: int | None = None
         self._asked_to_stop = False
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The colours that our styles name beside Textual's."""
+        return THEME_VARIABLES
 
     def get_default_screen(self) -> Screen[None]:
         """The phase that is open."""
@@ -122,6 +144,20 @@ class MLTrainerApp(App[Outcome]):
                 tail=OutputTail(self._terminal.output) if self._terminal is not None else None,
             )
             self.call_after_refresh(self._feed.start)
+
+        self.theme_changed_signal.subscribe(self, self._theme_chosen)
+        self._welcome()
+
+    def _theme_chosen(self, theme: Theme) -> None:
+        self._preferences = remember(self._preferences, theme=theme.name)
+
+    def _welcome(self) -> None:
+        """What a newcomer must know, once; what is wrong with the user's own keys, every time."""
+        for note in self._preferences.notes:
+            self.notify(clean_text(note, limit=300), severity="warning", timeout=12, markup=False)
+        if not self._preferences.welcomed:
+            self.notify(WELCOME, title="Welcome", timeout=15, markup=False)
+            self._preferences = remember(self._preferences, welcomed=True)
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -234,7 +270,15 @@ class MLTrainerApp(App[Outcome]):
 
     def action_help(self) -> None:
         """Keys, and how to read the screen."""
-        self.push_screen(Help(BINDINGS))
+        self.push_screen(Help(with_keys(BINDINGS, self._preferences.keys)))
+
+    def action_copy_folder(self) -> None:
+        """Put the run folder's path on the clipboard, through the terminal: that works over SSH too."""
+        if self.handle is None:
+            self.notify("The run has not started yet.", markup=False)
+            return
+        self.copy_to_clipboard(str(self.handle.folder))
+        self.notify(f"Copied: {clean_text(self.handle.folder)}", markup=False)
 
     def action_phase(self, number: int) -> None:
         """Open a phase's screen."""
@@ -245,9 +289,10 @@ class MLTrainerApp(App[Outcome]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette: every key's action, and Textual's own."""
         for binding in BINDINGS:
-            if binding.show:
-                action = getattr(self, f"action_{binding.action}")
-                yield SystemCommand(binding.description, binding.tooltip, action)
+            if binding.id != "app.leave":  # the same as app.quit
+                yield SystemCommand(
+                    binding.description, binding.tooltip, partial(self.run_action, binding.action)
+                )
         for command in super().get_system_commands(screen):
             if command.title not in ("Quit", "Keys", "Screenshot"):
                 yield command
@@ -304,7 +349,14 @@ def run_app(start: Callable[[], RunHandle], *, name: str = "") -> Outcome:
     terminal = Terminal(ascii=ascii_only)
     try:
         with terminal:
-            app = MLTrainerApp(start, painter=painter, name=name, terminal=terminal, ascii=ascii_only)
+            app = MLTrainerApp(
+                start,
+                painter=painter,
+                name=name,
+                terminal=terminal,
+                ascii=ascii_only,
+                preferences=load_preferences(preferences_folder(os.environ), BINDINGS),
+            )
             try:
                 outcome = app.run()
                 error = app._exception  # noqa: SLF001 (Textual has no public way to ask)

@@ -77,11 +77,22 @@ class Help(ModalScreen[None]):
             yield Static(Content.styled("Keys", "bold"))
             for binding in self._keys:
                 key = binding.key_display or binding.key.split(",")[0]
-                yield Static(Content.assemble((f" {key:<8}", "bold"), f" {binding.tooltip}"))
+                name = (f"  {binding.id}" if binding.id else "", "dim")
+                yield Static(Content.assemble((f" {key:<8}", "bold"), f" {binding.tooltip}", name))
+            yield Static(Content(KEYS_OF_YOUR_OWN))
             yield Static(Content.styled("\nReading the screen", "bold"))
             yield Static(Content(READING))
+            yield Static(Content.styled("\nCopying text", "bold"))
+            yield Static(Content(COPYING))
             yield Static(Content.styled("\nEsc closes this page", "dim"))
 
+
+KEYS_OF_YOUR_OWN = """\
+ Other keys: a line such as "run.pause: f8" in ~/.config/mltrainer-tui/keys.yaml"""
+
+COPYING = """\
+Hold Shift (Option on a Mac) and drag: the terminal itself then selects, over SSH too. In tmux: prefix, then [.
+y copies the run folder's path, where the terminal allows programs to set the clipboard (OSC 52)."""
 
 READING = """\
 Loss: grey is each batch, the "train" line is the same smoothed, dots are the validation after each epoch.

@@ -15,6 +15,9 @@ BINDINGS: list[Binding] = [
         "question_mark", "help", "Help", key_display="?", id="app.help", tooltip="What is shown, and all keys"
     ),
     Binding(
+        "y", "copy_folder", "Copy path", show=False, id="run.copy", tooltip="Copy the path of the run folder"
+    ),
+    Binding(
         "ctrl+q,ctrl+c", "leave", "Quit", show=False, priority=True, id="app.leave", tooltip="The same as q"
     ),
     Binding("f1", "phase(1)", "Plan", show=False, id="phase.plan", tooltip="Phase 1: plan the run"),
