@@ -267,12 +267,8 @@ def test_no_schedule_warns_nor_touches_optimizer_step(make, target, args):
     assert "step" not in vars(optimizer)
 
 
-@pytest.mark.parametrize(
-    ("target", "args"),
-    [(target, args) for target, args in EVERY if "CyclicLR" not in target],  # keeps its own list of bounds
-)
+@pytest.mark.parametrize(("target", "args"), EVERY)
 def test_scaling_holds_for_the_rest_of_the_run(make, target, args):
-    args = {**args, "eta_min": 0.0} if target == "cosine" else args
     straight = rates(*make(target, **args), losses=[1.0] * EPOCHS)
     schedule, optimizer = make(target, **args)
     before = rates(schedule, optimizer, epochs=2)

@@ -6,8 +6,9 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,17 +25,27 @@ class LiveRun:
     started: ClassVar[list[LiveRun]] = []
 
     def __init__(
-        self, folder: Path, *arguments: str | Path, cwd: Path, wrapper: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        *arguments: str | Path,
+        cwd: Path,
+        wrapper: tuple[str, ...] = (),
+        program: Sequence[str] | None = None,
     ) -> None:
+        """`program`: a script of the test's own, with its arguments, in place of the headless command."""
         self.folder = folder
         self._children: list[psutil.Process] = []
         self.started.append(self)
         self.log = cwd / f"{folder.name}.stderr"
         with self.log.open("w") as stderr:
             self.process = subprocess.Popen(
-                [*wrapper, *command("--output-dir", folder, *arguments)],
+                [sys.executable, *program]
+                if program is not None
+                else [*wrapper, *command("--output-dir", folder, *arguments)],
                 cwd=cwd,
-                env=ENVIRONMENT,
+                env=ENVIRONMENT
+                if program is None
+                else ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,

@@ -22,7 +22,8 @@ from tui_trainer.config.errors import RunFolderError
 from tui_trainer.engine.checkpoints import BEST, LAST, Checkpointer, load_newest, periodic_name
 from tui_trainer.engine.manifest import read_manifest, sha256_of
 from tui_trainer.session.files import AppendFile, CsvFile, csv_line, cut_csv
-from tui_trainer.session.resume import ResumePoint, find_resume_point, roll_back
+from tui_trainer.session.resume import ResumePoint, find_resume_point
+from tui_trainer.session.rollback import roll_back
 from tui_trainer.session.run_folder import LOCK, RUN_JSON, RunFolder, begin_attempt, create, reopen
 
 MODULE = """

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from threading import Event as Flag
 from typing import Any
 
-NAMES = ("pause", "resume", "stop", "checkpoint", "set_learning_rate", "extend")
+NAMES = ("pause", "resume", "stop", "checkpoint", "set_learning_rate", "extend", "roll_back")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """`name` is one of `NAMES`. Details: stop takes `when` (now | epoch) and `status`; set_learning_rate takes
-    `learning_rate`; extend takes `epochs` (the new total)."""
+    `learning_rate`; extend takes `epochs` (the new total); roll_back takes `file` (a name in checkpoints/), where it
+    must still hold that step `step`, and, to change it as well, `learning_rate` or `learning_rate_factor`."""
 
     name: str
     details: dict[str, Any] = field(default_factory=dict)
@@ -34,6 +35,11 @@ class CommandQueue:
         if command.name not in NAMES:
             raise ValueError(f"no such command: {command.name}")
         self._commands.append(command)
+        self._arrived.set()
+
+    def put_first(self, command: Command) -> None:
+        """Ahead of all that waits: what belongs to a command that is half done."""
+        self._commands.appendleft(command)
         self._arrived.set()
 
     def take(self) -> Command | None:

@@ -34,6 +34,7 @@ class RunStarted(Event):
     """What is about to be trained, for screens and logs. Only notes on how the attempt came about precede it.
 
     `facts` holds display strings in order, by log section: {"DATA": ["Train dataset: 1437 samples", …], …}.
+    `fixed_length`: the schedule is laid out for `epochs`, which cannot become more.
     """
 
     kind: ClassVar[str] = "run_started"
@@ -50,17 +51,22 @@ class RunStarted(Event):
     monitor: str
     monitor_mode: str
     facts: dict[str, list[str]]
+    fixed_length: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed(Event):
-    """Training goes on from a checkpoint; later events of the attempts before are superseded."""
+    """Training goes on from a checkpoint; later events of the attempts before are superseded.
+
+    Comes first in an attempt that the running session itself began by rolling back. `epochs`: how many are planned.
+    """
 
     kind: ClassVar[str] = "resumed"
     attempt: int
     epoch: int
     step: int
     checkpoint: str
+    epochs: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,14 +106,27 @@ class Schedule:
         """Multiply the learning rate, now and for all that the schedule has yet to do, by `factor` (an
         intervention: setting the optimizer's alone would be undone at the next step of many schedules)."""
         for group in self._optimizer.param_groups:
-            for name in ("lr", "initial_lr", "max_lr", "min_lr"):
+            for name in ("lr", "initial_lr", "max_lr", "min_lr", "swa_lr"):
                 if isinstance(group.get(name), Tensor):
                     group[name].mul_(factor)
                 elif name in group:
                     group[name] *= factor
         for scheduler in _all_inside(self._scheduler):
-            if hasattr(scheduler, "base_lrs"):
-                scheduler.base_lrs = [value * factor for value in scheduler.base_lrs]
+            for name in ("base_lrs", "max_lrs"):  # CyclicLR keeps its upper bounds to itself
+                if hasattr(scheduler, name):
+                    setattr(scheduler, name, [value * factor for value in getattr(scheduler, name)])
+            if hasattr(scheduler, "eta_min"):
+                scheduler.eta_min *= factor
+
+    @property
+    def why_not_scaled(self) -> str | None:
+        """Why `scale` would not hold for the rest of the run; None where it does."""
+        known = (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau)
+        for scheduler in _all_inside(self._scheduler):
+            if not isinstance(scheduler, known) and not hasattr(scheduler, "base_lrs"):
+                name = type(scheduler).__name__
+                return f"the schedule {name} sets the learning rate in a way of its own, and would undo it"
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors only: functions inside a schedule are left out, infinities are words."""

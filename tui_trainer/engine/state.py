@@ -9,6 +9,7 @@ import torch
 from tui_trainer.config.errors import RunFolderError
 from tui_trainer.data.seeds import restore_rng_state
 from tui_trainer.engine.events import from_json_number, json_safe
+from tui_trainer.engine.progress import EpochProgress
 from tui_trainer.engine.snapshot import Constant
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tui_trainer.engine.trainer import Trainer
 
 FORMAT = 1
+NEEDED_TO_GO_ON = ("rng", "sampler", "progress", "history", "epoch_complete")
+"""What a file of mere weights lacks."""
 
 
 def capture(trainer: Trainer) -> dict[str, Any]:
@@ -61,6 +64,7 @@ def capture(trainer: Trainer) -> dict[str, Any]:
             "first_anomaly": trainer.first_anomaly,
         },
         "last_learning_rate": trainer.last_learning_rate,
+        "interventions": [dict(item) for item in trainer.interventions],
     }
 
 
@@ -100,6 +104,7 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.consecutive_skips, trainer.skipped = counters["consecutive_skips"], counters["skipped"]
     trainer.overflowed, trainer.first_anomaly = counters["overflowed"], counters["first_anomaly"]
     trainer.last_learning_rate = state["last_learning_rate"]
+    trainer.interventions = [dict(item) for item in state.get("interventions", ())]
     trainer.history = list(state["history"])
     trainer.latest = {name: from_json_number(value) for name, value in state["metrics"].items()}
     sampler = state["sampler"]
@@ -110,6 +115,21 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
             "changed. Resume with the same data and versions, or start a new run with model.init_from."
         )
     restore_rng_state(state["rng"])
+
+
+def go_back(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Stand where `state` was taken, though training has gone on since; the planned number of epochs stays.
+
+    Raises what `restore` raises; the trainer is of no use then.
+    """
+    trainer.step = state["step"]  # first: where the rest fails, nothing of it is worth saving
+    extensions = [item for item in trainer.interventions if item["command"] == "extend"]
+    trainer.forget_step_in_progress()
+    trainer.progress = EpochProgress()
+    trainer.metrics.reset()
+    trainer.stop = trainer.rollback = trainer.saved_at = None
+    restore(trainer, state)
+    trainer.interventions += [item for item in extensions if item not in trainer.interventions]
 
 
 def _load_model(model: nn.Module, weights: dict[str, Any]) -> None:

@@ -85,6 +85,10 @@ class TrainingStep:
         self._reads_loss = device.type == "cpu"
         self._updated = False
 
+    def begin_anew(self) -> None:
+        """The optimizer was put back, perhaps to before its first update."""
+        self._updated = False
+
     def undo(self) -> None:
         """Put the buffers back to where they stood before a step that an exception broke off."""
         self._buffers.restore()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tui_trainer.data.batches import Batch
     from tui_trainer.engine.commands import Command, CommandQueue
     from tui_trainer.engine.parts import Parts
+    from tui_trainer.engine.rollback import Rollback
 
 MAX_CONSECUTIVE_SKIPS = 10
 _MINUTE = 60.0
@@ -37,10 +38,12 @@ _MINUTE = 60.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended: a status of DESIGN §3, and one sentence for people."""
+    """How training ended: a status of DESIGN §3, and one sentence for people. With `rollback` it has not: it shall
+    be put back there (`state.go_back`) and go on."""
 
     status: events.Status
     message: str
+    rollback: Rollback | None = None
 
 
 class Trainer:
@@ -102,6 +105,9 @@ class Trainer:
         self._waiting: list[tuple[int, StepResult]] = []
         self.last_learning_rate: float | None = None
         self.stop: Command | None = None
+        self.rollback: Rollback | None = None
+        self.paused = False
+        self.interventions: list[dict[str, Any]] = []
         self._digest_of, self._digest = 0, ""
         self.saved_at: tuple[int, int, int, bool] | None = None
         self.rng_outside: Callable[[], dict[str, Any]] = rng_state
@@ -116,13 +122,15 @@ class Trainer:
 
     def train(self) -> Outcome:
         """Train until done, stopped or unable to go on; `last_model.pt` then holds the state that was reached.
+        Also returns, having saved nothing, when it is to be put back.
 
         Raises `UserError` for what a user can mend; whatever user code raises is turned into one of these by the
         session.
         """
         outcome = self._run_epochs()
-        refuse_all(self)
-        self.save_last(in_any_case=outcome.status in ("stopped", "interrupted"))
+        if outcome.rollback is None:
+            refuse_all(self)
+            self.save_last(in_any_case=outcome.status in ("stopped", "interrupted"))
         return outcome
 
     def save_last(self, *, in_any_case: bool = False) -> None:
@@ -274,6 +282,16 @@ class Trainer:
                 "used for an update. Lower optimizer.learning_rate 10×, set training.gradient_clip_norm: 1.0, or "
                 "look for bad samples (see diagnostics/nan_loss.md); then start again from the last good checkpoint."
             )
+
+    def forget_step_in_progress(self) -> None:
+        """Drop what steps left to be accounted for: they are taken back."""
+        self._waiting = []
+        self.step_runner.begin_anew()
+
+    def stay(self) -> None:
+        """Go on where training was broken off after all."""
+        self.rollback = None
+        self.progress.load_state_dict(self.progress.state_dict())  # its clock has run on
 
     def settle(self) -> None:
         """Read what steps left on the device."""
@@ -461,6 +479,8 @@ class Trainer:
         )
 
     def _stopped(self) -> Outcome:
+        if self.rollback is not None:
+            return Outcome("running", "", self.rollback)
         status: Any = self.stop.details.get("status", "stopped") if self.stop else "stopped"
         return Outcome(status, f"Stopped in epoch {self.epoch} of {self.epochs}, after step {self.step:,}.")
 

@@ -117,9 +117,9 @@ class HeadlessPrinter:
 
     def _remember(self, event: Event) -> None:
         self._progress = advance_progress(self._progress, event)
+        self._epochs = self._progress.epochs or self._epochs
         match event:
             case RunStarted():
-                self._epochs = event.epochs
                 self._metric = event.metrics[0] if event.metrics else None
             case Resumed():
                 self._latest = None

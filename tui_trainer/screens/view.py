@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 LOG_LIMIT = 1000  # lines kept for the log pane; training.log has all
 EPOCH_LIMIT = 200  # finished epochs kept for the table
+ANSWERS_LIMIT = 20  # latest answers to commands
 EMA_WEIGHT = 0.6  # share of the past in the smoothed training loss
 
 Level = Literal["debug", "info", "warning", "error", "output"]
@@ -74,6 +75,10 @@ class RunView:
     unsaved: tuple[tuple[str, str], ...] = ()
     diagnostics: tuple[DiagnosticRaised, ...] = ()
     finished: RunFinished | None = None
+    schedule: str = ""
+    fixed_length: bool = False
+    answers: tuple[CommandHandled, ...] = ()
+    answers_total: int = 0
     log: tuple[LogEntry, ...] = ()
     log_total: int = 0
 
@@ -139,9 +144,12 @@ def _steps(view: RunView, steps: Sequence[StepLogged]) -> RunView:
     )
 
 
-def _one(view: RunView, event: Event) -> RunView:  # noqa: C901 (a branch an event kind)
+def _one(view: RunView, event: Event) -> RunView:  # noqa: C901, PLR0912 (a branch an event kind)
     known = isinstance(event, DiagnosticRaised) and any(item.id == event.id for item in view.diagnostics)
     view = replace(view, progress=advance_progress(view.progress, event))
+    if isinstance(event, CommandHandled):
+        answers = (*view.answers, event)[-ANSWERS_LIMIT:]
+        view = replace(view, answers=answers, answers_total=view.answers_total + 1)
     match event:
         case RunStarted():
             view = _started(view, event)
@@ -196,6 +204,10 @@ def _started(view: RunView, event: RunStarted) -> RunView:
         attempt=event.attempt,
         metrics=event.metrics,
         monitor=event.monitor,
+        schedule=next(
+            (line[6:] for line in event.facts.get("SCHEDULER", ()) if line.startswith("Type: ")), ""
+        ),
+        fixed_length=event.fixed_length,
         status="running",
         finished=None,
         progress=view.progress,

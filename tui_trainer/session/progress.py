@@ -62,7 +62,7 @@ class Progress:
         return elapsed / steps * self.steps_per_epoch * remaining
 
 
-def advance_progress(progress: Progress, event: Event) -> Progress:  # noqa: PLR0911 (one return an event kind)
+def advance_progress(progress: Progress, event: Event) -> Progress:  # noqa: C901, PLR0911 (one return an event kind)
     """`progress` after `event`."""
     match event:
         case RunStarted():
@@ -72,6 +72,8 @@ def advance_progress(progress: Progress, event: Event) -> Progress:  # noqa: PLR
             done = event.step // per_epoch
             return replace(
                 progress,
+                epochs=event.epochs or progress.epochs,
+                paused_since=None,
                 epochs_done=done,
                 epoch=max(event.epoch, done),
                 step_in_epoch=event.step % per_epoch,
@@ -116,5 +118,7 @@ def advance_progress(progress: Progress, event: Event) -> Progress:  # noqa: PLR
             if began is not None and progress.paused_since is not None:
                 began += event.time - progress.paused_since
             return replace(progress, paused_since=None, epoch_began=began, now=event.time)
+        case CommandHandled(command="extend", accepted=True):
+            return replace(progress, epochs=event.details.get("epochs", progress.epochs), now=event.time)
         case _:
             return progress

@@ -69,6 +69,21 @@ class Recorder:
                 for item in (self._epochs.file, *(series.file for series in self._series.values())):
                     item.flush(durable=True)
 
+    def rewind(self, cut: Callable[[], object], history: list[dict[str, Any]]) -> None:
+        """Let `cut` take the files back to where `history` ends, while nothing is written to them.
+
+        Raises `OSError`, also where something could not be written before: what the disk refuses cannot be cut.
+        """
+        self.catch_up()
+        with self._busy:
+            if missing := self._missing():
+                raise OSError(0, "; ".join(f"{name}: {why}" for name, why in missing.items()))
+            cut()
+            for csv in (self._epochs, *self._series.values()):
+                csv.file.close()
+            self._epochs, self._series = CsvFile(self._folder / "epoch_metrics.csv"), {}
+            self._history = history
+
     def complete(self) -> dict[str, str]:
         """Catch up, `metrics.json` included; the files that miss something, with the reason."""
         self.catch_up()
@@ -148,6 +163,8 @@ class Recorder:
     def _take_rows(self, event: events.Event) -> None:
         if isinstance(event, events.RunStarted):
             self._total_epochs = event.epochs
+        elif isinstance(event, events.CommandHandled) and event.command == "extend" and event.accepted:
+            self._total_epochs = event.details["epochs"]
         elif isinstance(event, events.EpochFinished):
             row = event.metrics | {
                 "epoch": event.epoch,

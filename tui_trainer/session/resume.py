@@ -1,22 +1,22 @@
-"""Going back to a checkpoint: which run, which file, and a run folder that knows nothing beyond it."""
+"""Going on from a checkpoint: which file, whether it fits, and the trainer put where it was taken."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.config.errors import RunFolderError
-from tui_trainer.engine.checkpoints import load_checkpoint, load_newest
-from tui_trainer.engine.events import json_safe
-from tui_trainer.engine.manifest import read_manifest, settle, write_atomically, write_manifest
-from tui_trainer.session.files import csv_line, cut_csv, epoch_row
+from tui_trainer.config.hashing import differing_keys
+from tui_trainer.engine.checkpoints import BEST, load_checkpoint, load_newest
+from tui_trainer.engine.events import from_json_number
+from tui_trainer.engine.manifest import read_manifest, settle, stage_copy, write_manifest
+from tui_trainer.engine.state import NEEDED_TO_GO_ON
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tui_trainer.session.run_folder import RunFolder
+    from tui_trainer.config.schema import Config
+    from tui_trainer.engine.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,22 @@ class ResumePoint:
     @property
     def step(self) -> int:
         return int(self.state["step"])
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of its epochs, as `metrics.json` has them."""
+        return [{key: value for key, value in row.items() if key != "step"} for row in self.state["history"]]
+
+    @property
+    def interventions(self) -> list[dict[str, Any]]:
+        """What had been done to the run by then (DESIGN §6)."""
+        return [dict(item) for item in self.state.get("interventions", ())]
+
+    @property
+    def place(self) -> str:
+        """Where it was taken, for people."""
+        end = "the end of " if self.state["epoch_complete"] else ""
+        return f"{end}epoch {self.epoch}, step {self.step:,} ({self.path.name})"
 
     @property
     def complete_epochs(self) -> int:
@@ -60,9 +76,7 @@ def find_resume_point(checkpoints: Path, wanted: Path | None) -> ResumePoint | N
 
 
 def _checked(point: ResumePoint) -> ResumePoint:
-    missing = [
-        key for key in ("rng", "sampler", "progress", "history", "epoch_complete") if key not in point.state
-    ]
+    missing = [key for key in NEEDED_TO_GO_ON if key not in point.state]
     if missing:
         raise RunFolderError(
             f"{point.path} has weights but no {', '.join(missing)}: it cannot be resumed exactly. "
@@ -71,111 +85,65 @@ def _checked(point: ResumePoint) -> ResumePoint:
     return point
 
 
-_OF_THE_END = (
-    "summary.json",
-    "baseline_results.md",
-    "learning_curves.png",
-)  # they speak of an end that is not the end
+def check_same_config(point: ResumePoint, config: Config) -> None:
+    """Refuse to go on under a config that would have trained something else; more epochs are fine.
 
-
-def roll_back(folder: RunFolder, point: ResumePoint | None) -> None:
-    """Cut the run's files to `point` (None: to the start); what came later moves to `attempts/N/`.
-
-    Checkpoints go first, newest first: a crash at any moment leaves a folder that can be rolled back again, to the
-    newest of what then is there. Raises `OSError`.
+    Raises `RunFolderError`.
     """
-    attic = folder.path / "attempts" / str(max(len(folder.record["attempts"]), 1))
-    epochs = point.complete_epochs if point is not None else 0
-    rows = [epoch_row(row) for row in point.state["history"]] if point is not None else []
-    for leftover in (*folder.path.glob(".*.tmp"), *attic.glob(".*.tmp")):
-        leftover.unlink(missing_ok=True)
-    _set_later_checkpoints_aside(folder.checkpoints, point, attic)
-    for path in folder.path.glob("*.csv"):
-        cut_csv(path, lambda epoch: epoch <= epochs, attic)
-    metrics = folder.path / "epoch_metrics.csv"
-    if rows:
-        write_atomically(
-            metrics, csv_line(list(rows[0])) + "".join(csv_line(list(row.values())) for row in rows)
+    from tui_trainer.config.loading import parse_config
+
+    changed = differing_keys(parse_config(point.state["config"]), config)
+    if "training.epochs" in changed and config.training.epochs >= point.complete_epochs:
+        changed.remove("training.epochs")
+    if changed:
+        raise RunFolderError(
+            f"{point.path} was trained with other settings: {', '.join(changed[:5])}"
+            f"{f' and {len(changed) - 5} more' if len(changed) > 5 else ''} differ. A resumed run goes on exactly as it "
+            "began: leave out the changed --config and --set, or start a new run (model.init_from takes over weights)."
         )
-    else:
-        metrics.unlink(missing_ok=True)
-    if (folder.path / "metrics.json").exists():
-        content = json.dumps({"epochs": json_safe(rows)}, indent=1, default=str) + "\n"
-        write_atomically(folder.path / "metrics.json", content)
-    _cut_diagnostics(folder.path / "diagnostics.jsonl", point.step if point is not None else -1, attic)
-    for name in _OF_THE_END:
-        if (folder.path / name).exists():
-            attic.mkdir(parents=True, exist_ok=True)
-            (folder.path / name).replace(attic / name)
-    _end_torn_line(folder.path / "events.jsonl")
-    _end_torn_line(folder.path / "training.log")
 
 
-def kept_diagnostics(folder: RunFolder) -> list[dict[str, Any]]:
-    """The diagnostics that a folder that was rolled back still holds; of one id, the last."""
-    found = {}
-    with contextlib.suppress(OSError):
-        for line in (
-            (folder.path / "diagnostics.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")
-        ):
-            item = _object(line)
-            if item is not None and "id" in item:
-                found[item["id"]] = item
-    return list(found.values())
+def check_fits(point: ResumePoint, trainer: Trainer) -> None:
+    """Refuse to go on with other data, or under a schedule laid out otherwise. Raises `RunFolderError`."""
+    if point.state["data_fingerprint"] != trainer.data_fingerprint:
+        raise RunFolderError(
+            f"The data is not what {point.path} was trained on (its fingerprint changed from "
+            f"{point.state['data_fingerprint'][:12]} to {trainer.data_fingerprint[:12]}). Put the old data back, or "
+            "start a new run (model.init_from takes over weights)."
+        )
+    config, epochs = trainer.config, point.state["config"]["training"]["epochs"]
+    if trainer.parts.schedule.fixed_length and epochs != config.training.epochs:
+        raise RunFolderError(
+            f"{point.path} was trained under the schedule {config.scheduler.target}, whose course is laid out for "
+            f"{epochs} epochs; {config.training.epochs} would be another one. Leave training.epochs as it was, or "
+            "start a new run (model.init_from takes over weights)."
+        )
 
 
-def _object(line: str) -> dict[str, Any] | None:
-    with contextlib.suppress(ValueError):
-        content = json.loads(line)
-        return content if isinstance(content, dict) else None
-    return None
+def find_best(trainer: Trainer) -> str | None:
+    """Let `best_model.pt` hold the best so far again; a warning where its state is in no file any more.
 
-
-def _cut_diagnostics(path: Path, step: int, attic: Path) -> None:
-    """Keep what was raised up to `step`, but what is raised before the first step: every attempt raises that anew."""
-    with contextlib.suppress(FileNotFoundError):
-        kept: list[str] = []
-        removed: list[str] = []
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[
-            :-1
-        ]:  # the last is torn, or ""
-            found = (_object(line) or {}).get("step")
-            if found == 0:
-                continue
-            (kept if isinstance(found, int) and found <= step else removed).append(line + "\n")
-        if removed:
-            attic.mkdir(parents=True, exist_ok=True)
-            write_atomically(attic / path.name, "".join(removed))
-        write_atomically(path, "".join(kept))
-
-
-def _end_torn_line(path: Path) -> None:
-    """A line that a crash cut short gets its newline, so that the next one stands alone."""
-    with contextlib.suppress(FileNotFoundError), path.open("rb+") as stream:
-        if stream.seek(0, 2):
-            stream.seek(-1, 2)
-            if stream.read(1) != b"\n":
-                stream.write(b"\n")
-
-
-def _set_later_checkpoints_aside(checkpoints: Path, point: ResumePoint | None, attic: Path) -> None:
-    content = settle(checkpoints)
-    here = (
-        (-1, -1, False) if point is None else (point.step, point.epoch, bool(point.state["epoch_complete"]))
-    )
-
-    def place(name: str) -> tuple[int, int, bool]:
-        entry = content["files"][name]
-        return entry["step"], entry["epoch"], bool(entry.get("epoch_complete"))
-
-    names = sorted(content["files"], key=place, reverse=True)
-    gone = [name for name in names if not (checkpoints / name).exists()]
-    later = [name for name in names if place(name) > here and name not in gone]
-    for name in later:
-        if point is None or checkpoints / name != point.path:
-            attic.mkdir(parents=True, exist_ok=True)
-            (checkpoints / name).replace(attic / name)
-    if gone or later:
-        for name in {*gone, *later}:
-            del content["files"][name]
-        write_manifest(checkpoints, content)
+    The best is then that of the file, or is searched for anew. Raises `OSError`.
+    """
+    best, folder, monitor = trainer.best, trainer.checkpointer.folder, trainer.config.checkpoint.monitor
+    if best.value is None or not trainer.config.checkpoint.save_best:
+        return None
+    content = read_manifest(folder)
+    files = content["files"]
+    entry, there = files.get(BEST, {}), (folder / BEST).exists()
+    if there and entry.get("step", best.step) == best.step:
+        return None
+    for name, other in files.items():
+        same = (other.get("epoch"), other.get("step")) == (best.epoch, best.step)
+        if name != BEST and same and from_json_number(other["metrics"].get(monitor)) == best.value:
+            stage_copy(folder / name, folder / BEST).replace(folder / BEST)
+            files[BEST] = dict(other)
+            write_manifest(folder, content)
+            return None
+    lost = f"{BEST} of epoch {best.epoch} is not there"
+    value = from_json_number(entry.get("metrics", {}).get(monitor))
+    if there and isinstance(value, float):
+        best.value, best.epoch, best.step = value, entry["epoch"], entry["step"]
+        return f"{lost}; the best is that of epoch {best.epoch} again."
+    best.value, best.epoch, best.step = None, 0, 0
+    return f"{lost}; the search for the best starts anew here."

@@ -136,6 +136,7 @@ def create(
         "status": "running",
         "created": iso_time(time.time()),
         "attempts": [],
+        "interventions": [],
         "lineage": lineage,
         "config_hash": config_hash,
         "config_folder": str(config_folder),
