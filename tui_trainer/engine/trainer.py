@@ -474,7 +474,7 @@ class Trainer:
     def _patience_message(self) -> str:
         stopping = self.config.early_stopping
         return (
-            f"Early stopping: no improvement of {stopping.monitor} for {self.patience.epochs_since} epochs; "
+            f"No improvement of {stopping.monitor} for {self.patience.epochs_since} epochs; "
             f"the best was at epoch {self.patience.epoch}."
         )
 

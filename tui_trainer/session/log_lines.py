@@ -223,7 +223,8 @@ def _run_finished(event: RunFinished, epochs: int | None) -> list[str]:
         case "completed":
             return [*best, f"Training complete{tail}"]
         case "early_stopped":
-            return [f"Early stopping{said or ': no further improvement'}", *best, f"Training complete{tail}"]
+            reason = message[:1].lower() + message[1:] or "no further improvement"
+            return [f"Early stopping: {reason}", *best, f"Training complete{tail}"]
         case "failed" if summary.get("exit_code") == REFUSED or summary.get("steps") == 0:
             return [f"Training could not begin{said}"]
         case "failed" | "died":
