@@ -12,6 +12,8 @@ import sample_run as sample
 
 from tui_trainer.engine.events import CommandHandled
 from tui_trainer.screens.canvas import draw
+from tui_trainer.screens.log_pane import LogPane
+from tui_trainer.screens.rows import Chart
 
 
 class FakeRun:
@@ -88,3 +90,18 @@ async def until(pilot, condition, seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         await pilot.pause(0.01)
+
+
+async def settle(pilot):
+    """Wait until charts and log stand."""
+    screen = pilot.app.screen_stack[0]
+
+    def stands() -> bool:
+        charts = [chart for chart in screen.query(Chart) if chart.size.height]
+        log = screen.query_one(LogPane)
+        return all(chart.rows for chart in charts) and (
+            log.max_scroll_y == log.scroll_y > 0 or not pilot.app.view.log
+        )
+
+    await until(pilot, stands)
+    await pilot.pause()

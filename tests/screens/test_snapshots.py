@@ -6,12 +6,10 @@ import math
 
 import pytest
 import sample_run as sample
-from fake_run import InlinePainter, until
+from fake_run import InlinePainter, settle
 
 from tui_trainer.engine.events import CheckpointFailed, CommandHandled
 from tui_trainer.screens.app import MLTrainerApp
-from tui_trainer.screens.log_pane import LogPane
-from tui_trainer.screens.rows import Chart
 from tui_trainer.screens.view import RunView, advance, advance_all
 
 SIZES = [(80, 24), (120, 34), (200, 50)]
@@ -21,21 +19,6 @@ FINISHED = advance_all(RunView(), sample.events(20))
 
 def app_for(view, **options):
     return MLTrainerApp(None, painter=InlinePainter(), view=view, **options)
-
-
-async def settle(pilot):
-    """Wait until charts and log stand."""
-    screen = pilot.app.screen_stack[0]
-
-    def stands() -> bool:
-        charts = [chart for chart in screen.query(Chart) if chart.size.height]
-        log = screen.query_one(LogPane)
-        return all(chart.rows for chart in charts) and (
-            log.max_scroll_y == log.scroll_y > 0 or not pilot.app.view.log
-        )
-
-    await until(pilot, stands)
-    await pilot.pause()
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

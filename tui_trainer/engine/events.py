@@ -188,16 +188,21 @@ class CheckpointFailed(Event):
 class ResourceSampled(Event):
     """The machine at one moment. Percentages 0–100, memory in bytes; None or empty where there is no such thing.
 
-    `gpus`: one mapping a device: index, name, util, memory_used, memory_total, temperature, power.
+    `process_cpu` is this process's part of `cpu_percent`; `ram_limited`: the memory is what a container may use.
+    `gpus`: one mapping a device, see `telemetry.gpu.GpuGauge.read`; a device without `processes` has those of the
+    sample before. `gpu_note`: why there are no GPUs, or no values of them, or why the run uses none.
     """
 
     kind: ClassVar[str] = "resources"
-    cpu_percent: float
-    ram_used: int
-    ram_total: int
-    process_rss: int
-    disk_free: int
+    cpu_percent: float | None
+    ram_used: int | None
+    ram_total: int | None
+    process_rss: int | None
+    disk_free: int | None
     gpus: tuple[dict[str, Any], ...]
+    process_cpu: float | None = None
+    ram_limited: bool = False
+    gpu_note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from tui_trainer.screens.baseline import BaselineScreen
 from tui_trainer.screens.dialogs import Ask, Help, Saving
 from tui_trainer.screens.feed import Feed
 from tui_trainer.screens.keys import BINDINGS
+from tui_trainer.screens.machine_screen import MachineScreen
 from tui_trainer.screens.painting import Painter
 from tui_trainer.screens.preferences import (
     Preferences,
@@ -220,7 +221,7 @@ class MLTrainerApp(App[Outcome]):
         """Show `view` on the phase's screen, whatever dialog is in front of it."""
         self.view = view
         for screen in self.screen_stack:
-            if isinstance(screen, BaselineScreen) and screen.is_mounted:
+            if isinstance(screen, (BaselineScreen, MachineScreen)) and screen.is_mounted:
                 screen.show(view)
 
     # Keys
@@ -279,6 +280,11 @@ class MLTrainerApp(App[Outcome]):
             return
         self.copy_to_clipboard(str(self.handle.folder))
         self.notify(f"Copied: {clean_text(self.handle.folder)}", markup=False)
+
+    def action_machine(self) -> None:
+        """All of the machine on a page of its own."""
+        if not isinstance(self.screen, MachineScreen):
+            self.push_screen(MachineScreen(self._glyphs, self.view))
 
     def action_phase(self, number: int) -> None:
         """Open a phase's screen."""

@@ -10,6 +10,7 @@ from textual.widgets import Footer
 
 from tui_trainer.screens import panels
 from tui_trainer.screens.log_pane import LogPane
+from tui_trainer.screens.machine import machine_rows, machine_title
 from tui_trainer.screens.rows import Chart, Rows
 from tui_trainer.session.wording import clean_text
 
@@ -52,6 +53,7 @@ class BaselineScreen(Screen[None]):
                     yield Chart(id="norm")
             with Vertical(id="side"):
                 yield Rows(id="run")
+                yield Rows(id="machine")
                 yield Rows(id="epochs")
         yield LogPane(id="log")
         yield Footer()
@@ -72,6 +74,9 @@ class BaselineScreen(Screen[None]):
         run = self.query_one("#run", Rows)
         run.set_title(f"Run, attempt {view.attempt}" if view.attempt > 1 else "Run")
         run.set_rows(panels.run_rows(view, run.size.width, run.size.height, self._glyphs))
+        machine = self.query_one("#machine", Rows)
+        machine.set_title(machine_title(view))
+        machine.set_rows(machine_rows(view, machine.size.width, machine.size.height, self._glyphs))
         epochs = self.query_one("#epochs", Rows)
         if epochs.size.height:
             epochs.set_rows(panels.epoch_rows(view, epochs.size.width, epochs.size.height))

@@ -10,6 +10,7 @@ BINDINGS: list[Binding] = [
         "c", "checkpoint", "Checkpoint", id="run.checkpoint", tooltip="Save a checkpoint at the next step"
     ),
     Binding("s", "stop", "Stop", id="run.stop", tooltip="Stop the training; the app stays open (asks first)"),
+    Binding("g", "machine", "Machine", id="view.machine", tooltip="GPUs, their processes, CPU, memory, disk"),
     Binding("q", "leave", "Quit", id="app.quit", tooltip="Save a checkpoint and quit (asks first)"),
     Binding(
         "question_mark", "help", "Help", key_display="?", id="app.help", tooltip="What is shown, and all keys"

@@ -82,6 +82,9 @@ def run_rows(view: RunView, width: int, height: int, glyphs: Glyphs) -> list[Row
     state = _state_rows(view, width)
     roomy = len(rows) + len(table) + len(state) + 2 <= height
     blank: list[Row] = [()] if roomy else []
+    room = height - len(rows) - len(state)
+    if len(table) > room:  # problems are worth more than metrics
+        table = table[:room] if room > 1 else []
     return [*rows, *(blank if table else []), *table, *blank, *state][: max(0, height)]
 
 
@@ -124,10 +127,6 @@ def _pace_rows(view: RunView, width: int) -> list[Row]:
             role = "text" if math.isfinite(view.grad_norm) else "bad"
             rows.append(_fact("gradient norm", format_number(view.grad_norm, 3), width, role))
         rows.append(_fact("speed", f"{_thousands(step.samples_per_second)} samples/s", width))
-    if view.epochs:
-        wait = view.epochs[-1].data_wait
-        if math.isfinite(wait):
-            rows.append(_fact("data wait", f"{wait * 100:.0f}% of the time", width))
     if view.best_epoch and view.best_value is not None:
         value = format_metric(view.monitor, view.best_value)
         label = f"best {clean_text(view.monitor)}"

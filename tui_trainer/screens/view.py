@@ -15,12 +15,14 @@ from tui_trainer.engine.events import (
     EpochFinished,
     LogLine,
     NonFiniteSkipped,
+    ResourceSampled,
     Resumed,
     RunFinished,
     RunStarted,
     StepLogged,
     Validated,
 )
+from tui_trainer.screens.machine_history import MachineHistory
 from tui_trainer.screens.series import Series
 from tui_trainer.session.log_lines import epoch_line, lines_for
 from tui_trainer.session.progress import Progress, advance_progress
@@ -81,6 +83,7 @@ class RunView:
     answers_total: int = 0
     log: tuple[LogEntry, ...] = ()
     log_total: int = 0
+    machine: MachineHistory = field(default_factory=MachineHistory)
 
     @property
     def metric(self) -> str | None:
@@ -175,6 +178,8 @@ def _one(view: RunView, event: Event) -> RunView:  # noqa: C901, PLR0912 (a bran
         case DiagnosticRaised():
             others = tuple(item for item in view.diagnostics if item.id != event.id)
             view = replace(view, diagnostics=(*others, event))
+        case ResourceSampled():
+            view = replace(view, machine=view.machine.with_sample(event))
         case CommandHandled(command="pause", accepted=True):
             view = replace(view, status="paused")
         case CommandHandled(command="resume", accepted=True):
@@ -213,6 +218,7 @@ def _started(view: RunView, event: RunStarted) -> RunView:
         progress=view.progress,
         log=view.log,
         log_total=view.log_total,
+        machine=view.machine,
     )
 
 

@@ -355,14 +355,23 @@ class RunSession:
         return [diagnostic for diagnostic in found if diagnostic.severity == "info"]
 
     def _start_telemetry(self, parts: Parts) -> None:
+        import torch
+
         from tui_trainer.telemetry.sampler import ResourceSampler
 
-        uuid = None
+        uuid, unused = None, ""
         if parts.device.type == "cuda":
-            import torch
-
             uuid = str(torch.cuda.get_device_properties(parts.device).uuid)
-        self._sampler = ResourceSampler(self.folder, self.stream.emit, time.time, gpu_uuid=uuid)
+        elif torch.version.cuda is None:
+            unused = f"torch {torch.__version__} is built without CUDA"
+        else:
+            asked = self.config.device == parts.device.type
+            unused = (
+                f"the config says device: {self.config.device}" if asked else "torch finds no usable CUDA"
+            )
+        self._sampler = ResourceSampler(
+            self.folder, self.stream.emit, time.time, gpu_uuid=uuid, unused=unused
+        )
 
     def _emergency_save(self, trainer: Trainer) -> None:
         """Keep what was trained before user code failed; a state that cannot be saved does not hide the error."""
