@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
@@ -305,27 +305,44 @@ def encode(event: Event) -> str:
     return f'{body.decode()},"crc":"{zlib.crc32(body):08x}"}}'
 
 
-def decode(line: str) -> Event | None:
+def decode(line: str | bytes) -> Event | None:
     """The event of one line; None when the line is torn, damaged, or of a kind this version does not know."""
-    body, mark, tail = line.rstrip("\n").rpartition(',"crc":"')
-    if not mark or tail[8:] != '"}' or f"{zlib.crc32(body.encode('utf-8', 'surrogatepass')):08x}" != tail[:8]:
+    raw = line if isinstance(line, bytes) else line.encode("utf-8", "surrogatepass")
+    body, mark, tail = raw.rstrip(b"\n").rpartition(b',"crc":"')
+    if not mark or tail[8:] != b'"}' or b"%08x" % zlib.crc32(body) != tail[:8]:
         return None
-    content = json.loads(body + "}")
-    cls = KINDS.get(content.pop("kind"))
-    if cls is None:
+    try:
+        return _revived(json.loads(body.decode() + "}"))
+    except (ValueError, TypeError, KeyError):  # an older or newer version's idea of this kind
         return None
-    content["time"] = datetime.fromisoformat(content["time"]).timestamp()
-    known = {item.name: item.type for item in fields(cls)}
-    values: dict[str, Any] = {}
-    for name, value in content.items():
-        if name not in known:
-            continue
-        annotation = str(known[name])
-        if annotation.startswith("float"):
-            value = from_json_number(value)  # noqa: PLW2901 (the decoded form replaces the raw one)
-        elif annotation.startswith("dict[str, float"):
-            value = {key: from_json_number(item) for key, item in value.items()}  # noqa: PLW2901
-        elif annotation.startswith("tuple"):
-            value = tuple(value)  # noqa: PLW2901
-        values[name] = value
-    return cls(**values)
+
+
+def _revived(content: dict[str, Any]) -> Event | None:
+    form = _FORMS.get(content["kind"])
+    if form is None:
+        return None
+    values = {name: value for name, value in content.items() if name in form}
+    for name, restore in form.items():
+        if restore is not None and name in values:
+            values[name] = restore(values[name])
+    values["time"] = datetime.fromisoformat(content["time"]).timestamp()
+    return KINDS[content["kind"]](**values)
+
+
+def _from_json_numbers(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: from_json_number(item) for key, item in content.items()}
+
+
+def _restorer(annotation: str) -> Callable[[Any], Any] | None:
+    """What makes a field's value again of what JSON made of it; None where they are the same."""
+    if annotation.startswith("float"):
+        return from_json_number
+    if annotation.startswith("dict[str, float"):
+        return _from_json_numbers
+    return tuple if annotation.startswith("tuple") else None
+
+
+_FORMS = {
+    kind: {item.name: _restorer(str(item.type)) for item in fields(cls) if item.name != "time"}
+    for kind, cls in KINDS.items()
+}

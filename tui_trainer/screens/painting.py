@@ -129,6 +129,42 @@ class Painter:
         return cast("painter.Answer | None", answer)
 
 
+class Channel:
+    """A painter's keys and answers for one screen, beside those of the screens below it.
+
+    Hears only answers to its own requests; what others asked for goes on to whoever listened before.
+    """
+
+    def __init__(self, painter: ChartPainter, name: str) -> None:
+        self.on_painted: Callable[[str, list[Row], str], None] | None = None
+        self._painter = painter
+        self._prefix = f"{name}:"
+        self._before = painter.on_painted
+        painter.on_painted = self._hear
+
+    @property
+    def alive(self) -> bool:
+        """False when charts will not come any more."""
+        return self._painter.alive
+
+    def request(self, key: str, picture: Picture) -> None:
+        """Ask for a picture."""
+        self._painter.request(self._prefix + key, picture)
+
+    def close(self) -> None:
+        """Listen no longer. Channels close in the order opposite to that in which they were made."""
+        self.on_painted = None
+        if self._painter.on_painted == self._hear:
+            self._painter.on_painted = self._before
+
+    def _hear(self, key: str, rows: list[Row], scale: str) -> None:
+        if not key.startswith(self._prefix):
+            if self._before is not None:
+                self._before(key, rows, scale)
+        elif self.on_painted is not None:
+            self.on_painted(key.removeprefix(self._prefix), rows, scale)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(OSError, ValueError):
         if process.stdin is not None:

@@ -25,6 +25,7 @@ DEFAULT_ROOT = Path("checkpoints")
 FINISHED = ("completed", "early_stopped")
 _WRITTEN = (CONFIG_YAML, "events.jsonl", "training.log", "diagnostics.jsonl", "metrics.json", "summary.json",
             "epoch_metrics.csv")  # fmt: skip
+_QUIET_S = 120.0  # a run on another machine that wrote nothing for so long counts as dead
 _LOCK_PATIENCE_S = 15.0  # a killed run's writer process may still be finishing its last file
 
 
@@ -275,6 +276,36 @@ def _living_owner(handle: int) -> int | None:
             os.kill(process, 0)
         return process
     return None
+
+
+def is_live(folder: Path) -> bool:
+    """Whether a process holds the run folder: its run goes on, or its writer finishes a last file.
+
+    The lock tells. Where it cannot (a run on another machine, whose lock does not reach here), `events.jsonl` having
+    grown a moment ago does. Asking takes the lock for an instant: ask only of runs that are not known to be over.
+    """
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return _living_owner(handle) is not None
+    finally:
+        os.close(handle)
+    return _grows_elsewhere(folder)
+
+
+def _grows_elsewhere(folder: Path) -> bool:
+    with contextlib.suppress(OSError, RunFolderError):
+        record = read_run_json(folder) or {}
+        if record.get("status") in ("running", "paused") and isinstance(record.get("host"), dict):
+            quiet_s = time.time() - (folder / "events.jsonl").stat().st_mtime
+            return record["host"].get("name") != platform.node() and quiet_s < _QUIET_S
+    return False
 
 
 def versions() -> dict[str, str]:
