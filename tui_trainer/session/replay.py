@@ -12,6 +12,7 @@ from tui_trainer.engine.events import (
     CommandHandled,
     Event,
     LogLine,
+    Resumed,
     RunFinished,
     RunStarted,
     json_safe,
@@ -99,10 +100,9 @@ class ReplaySubscription:
         self._run = run
         self._file = EventFile(run.folder / "events.jsonl")
         self._told_damaged = 0
-        self._began = False
+        self._began: float | None = None
         self._ended = False
         self._last_time = 0.0
-        self._first_time: float | None = None
         self._put: list[Event] = []
         self._changed = threading.Condition()
         self._closed = False
@@ -153,8 +153,8 @@ class ReplaySubscription:
     def _read(self) -> list[Event]:
         found = self._file.read()
         for event in found:
-            if isinstance(event, RunStarted):
-                self._began, self._ended, self._first_time = True, False, event.time
+            if isinstance(event, (RunStarted, Resumed)):
+                self._ended, self._began = False, event.time
             elif isinstance(event, RunFinished):
                 self._ended = True
         if found:
@@ -182,7 +182,7 @@ class ReplaySubscription:
                 message=message,
                 summary=summary,
             )
-        took = self._last_time - self._first_time if self._first_time is not None else None
+        took = self._last_time - self._began if self._began is not None else None
         return RunFinished(
             time=self._last_time or time.time(),
             status="died",

@@ -160,7 +160,7 @@ def _entry(folder: Path, record: dict[str, Any]) -> RunEntry:
         best=told.best,
         best_epoch=told.best_epoch,
         epochs=told.epochs,
-        epochs_planned=_extended(latest, planned),
+        epochs_planned=_extended(record, planned),
         started=started,
         duration=duration,
         diagnostics=_codes(summary.get("diagnostics"), folder),
@@ -277,9 +277,9 @@ def _setting(text: str, group: str, name: str) -> str | None:
     return found.group(1) if found else None
 
 
-def _extended(attempt: dict[str, Any], planned: int | None) -> int | None:
+def _extended(record: dict[str, Any], planned: int | None) -> int | None:
     """The planned epochs after those that were asked for while it ran."""
-    notes = attempt.get("interventions")
+    notes = record.get("interventions")
     for note in notes if isinstance(notes, list) else ():
         if isinstance(note, dict) and note.get("command") == "extend":
             planned = _whole(note.get("epochs")) or planned
