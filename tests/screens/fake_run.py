@@ -12,8 +12,8 @@ import sample_run as sample
 
 from tui_trainer.engine.events import CommandHandled
 from tui_trainer.screens.canvas import draw
+from tui_trainer.screens.chart import Chart
 from tui_trainer.screens.log_pane import LogPane
-from tui_trainer.screens.rows import Chart
 
 
 class FakeRun:
@@ -78,7 +78,7 @@ class InlinePainter:
     def request(self, key, picture) -> None:
         self.pictures[key] = picture
         if self.on_painted is not None:
-            self.on_painted(key, *draw(picture))
+            self.on_painted(key, draw(picture))
 
     def close(self) -> None:
         pass

@@ -128,7 +128,7 @@ def test_a_terminal_may_shrink_to_nearly_nothing_and_grow_again(session):
         app.until(rb"\x1b\[")  # it painted
     app.output = b""
     app.type(b"?")
-    app.until(rb"Reading the screen")
+    app.until(rb"Pause the training")
     app.type(b"?q")
     app.until(rb"keep training")
     app.type(b"y")

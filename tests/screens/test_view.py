@@ -17,6 +17,7 @@ from tui_trainer.engine.events import (
     NonFiniteSkipped,
     Resumed,
 )
+from tui_trainer.screens.recorded import BATCH_LOSS
 from tui_trainer.screens.series import CAPACITY, Series
 from tui_trainer.screens.view import LOG_LIMIT, RunView, advance, advance_all, with_output
 from tui_trainer.session.progress import Progress, advance_progress
@@ -52,11 +53,14 @@ def test_folding_one_by_one_or_in_bursts_is_the_same():
     for event in events:
         single = advance(single, event)
     burst = advance_all(RunView(), events)
-    for name in burst.series:
-        assert (single.series[name].xs, single.series[name].ys) == (
-            burst.series[name].xs,
-            burst.series[name].ys,
+    assert single.recorded.traces.keys() == burst.recorded.traces.keys()
+    for key, trace in burst.recorded.traces.items():
+        assert (single.recorded.traces[key].raw.xs, single.recorded.traces[key].raw.ys) == (
+            trace.raw.xs,
+            trace.raw.ys,
         )
+        assert [s.ys for s in single.recorded.traces[key].smooth] == [s.ys for s in trace.smooth]
+    assert single.recorded.clock.ys == burst.recorded.clock.ys
     assert (single.log, single.progress, single.epochs, single.step) == (
         burst.log, burst.progress, burst.epochs, burst.step,
     )  # fmt: skip
@@ -78,24 +82,24 @@ def test_a_run_from_start_to_end():
 def test_non_finite_batches_are_counted_and_marked():
     view = advance_all(RunView(), sample.events(5, broken=True))
     assert view.non_finite == 1
-    assert view.series["batch_loss"].broken == (146 / 45,)
+    assert view.recorded.traces[BATCH_LOSS].raw.broken == (146.0,)
     view = advance(view, sample.step(300, loss=math.inf))
-    assert view.series["batch_loss"].broken_count == 2
-    assert math.isfinite(view.smoothed)
+    assert view.recorded.broken("loss") == 2
+    assert all(map(math.isfinite, view.recorded.traces[BATCH_LOSS].smoothed(0.6).ys))
 
 
 def test_a_skipped_batch_with_a_finite_loss_is_marked_too():
     skipped = NonFiniteSkipped(
         time=0.0, epoch=1, step=3, loss=0.7, parameter="a", consecutive=1, batch_rows=()
     )
-    assert advance_all(RunView(), [sample.started(), skipped]).series["batch_loss"].broken_count == 1
+    assert advance_all(RunView(), [sample.started(), skipped]).recorded.broken("loss") == 1
 
 
 def test_resuming_cuts_what_is_superseded():
     view = advance_all(RunView(), sample.events(10, until_step=400))
     resumed = Resumed(time=sample.START + 9, attempt=2, epoch=4, step=180, checkpoint="best_model.pt")
     view = advance(view, resumed)
-    assert max(view.series["batch_loss"].xs) <= 4
+    assert max(view.recorded.traces[BATCH_LOSS].raw.xs) <= 180
     assert [row.epoch for row in view.epochs] == [1, 2, 3, 4]
     assert view.attempt == 2
     assert view.progress.done == 4

@@ -19,9 +19,10 @@ from textual.message import Message
 
 from tui_trainer.screens import panels
 from tui_trainer.screens.baseline import BaselineScreen
+from tui_trainer.screens.chart_memory import ChartMemory
 from tui_trainer.screens.dialogs import Ask, Help, Saving
 from tui_trainer.screens.feed import Feed
-from tui_trainer.screens.keys import BINDINGS
+from tui_trainer.screens.keys import BINDINGS, CHART_BINDINGS
 from tui_trainer.screens.machine_screen import MachineScreen
 from tui_trainer.screens.painting import Painter
 from tui_trainer.screens.preferences import (
@@ -37,12 +38,13 @@ from tui_trainer.screens.view import RunView
 from tui_trainer.session.wording import clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from textual.binding import BindingType
     from textual.screen import Screen
     from textual.theme import Theme
 
+    from tui_trainer.screens.chart_grid import ChartGrid
     from tui_trainer.screens.painting import ChartPainter
     from tui_trainer.session.protocol import RunHandle
 
@@ -101,6 +103,7 @@ class MLTrainerApp(App[Outcome]):
         ascii: bool = False,  # noqa: A002 (says what it is)
         view: RunView | None = None,
         preferences: Preferences | None = None,
+        chart_memory: ChartMemory | None = None,
     ) -> None:
         super().__init__()
         self._preferences = preferences or Preferences()
@@ -112,6 +115,7 @@ class MLTrainerApp(App[Outcome]):
         self.handle: RunHandle | None = None
         self._start_run = start
         self._painter = painter
+        self._chart_memory = chart_memory
         self._terminal = terminal
         self._glyphs = panels.ASCII if ascii else panels.UNICODE
         self._feed: Feed | None = None
@@ -126,7 +130,7 @@ class MLTrainerApp(App[Outcome]):
 
     def get_default_screen(self) -> Screen[None]:
         """The phase that is open."""
-        return BaselineScreen(self._painter, self._glyphs, self.view)
+        return BaselineScreen(self._painter, self._glyphs, self.view, self._chart_memory)
 
     def on_mount(self) -> None:
         """Take over prints and signals, and start the run behind the first paint."""
@@ -271,7 +275,8 @@ class MLTrainerApp(App[Outcome]):
 
     def action_help(self) -> None:
         """Keys, and how to read the screen."""
-        self.push_screen(Help(with_keys(BINDINGS, self._preferences.keys)))
+        keys = self._preferences.keys
+        self.push_screen(Help(with_keys(BINDINGS, keys), with_keys(CHART_BINDINGS, keys)))
 
     def action_copy_folder(self) -> None:
         """Put the run folder's path on the clipboard, through the terminal: that works over SSH too."""
@@ -286,6 +291,28 @@ class MLTrainerApp(App[Outcome]):
         if not isinstance(self.screen, MachineScreen):
             self.push_screen(MachineScreen(self._glyphs, self.view))
 
+    def action_metrics(self) -> None:
+        """Choose the charts."""
+        if (charts := self._charts()) is not None:
+            charts.action_metrics()
+
+    def action_full_chart(self) -> None:
+        """One chart over the whole screen, or back."""
+        if (charts := self._charts()) is not None:
+            charts.action_full()
+
+    def set_overlays(self, folders: Sequence[Path]) -> None:
+        """Show the curves of the runs in these folders behind this run's: three at most, none to end it."""
+        if (charts := self._charts()) is not None:
+            charts.set_overlays(folders)
+
+    def _charts(self) -> ChartGrid | None:
+        """The charts in front, or right behind the dialog in front."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, BaselineScreen) and screen.is_mounted:
+                return screen.charts
+        return None
+
     def action_phase(self, number: int) -> None:
         """Open a phase's screen."""
         if number != 2:
@@ -298,6 +325,13 @@ class MLTrainerApp(App[Outcome]):
             if binding.id != "app.leave":  # the same as app.quit
                 yield SystemCommand(
                     binding.description, binding.tooltip, partial(self.run_action, binding.action)
+                )
+        if (charts := self._charts()) is not None:
+            for binding in CHART_BINDINGS:
+                yield SystemCommand(
+                    f"Chart: {binding.description}",
+                    binding.tooltip,
+                    partial(charts.run_action, binding.action),
                 )
         for command in super().get_system_commands(screen):
             if command.title not in ("Quit", "Keys", "Screenshot"):
@@ -361,7 +395,8 @@ def run_app(start: Callable[[], RunHandle], *, name: str = "") -> Outcome:
                 name=name,
                 terminal=terminal,
                 ascii=ascii_only,
-                preferences=load_preferences(preferences_folder(os.environ), BINDINGS),
+                preferences=load_preferences(preferences_folder(os.environ), [*BINDINGS, *CHART_BINDINGS]),
+                chart_memory=ChartMemory.of_user(),
             )
             try:
                 outcome = app.run()

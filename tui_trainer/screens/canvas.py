@@ -1,7 +1,7 @@
 """Charts as rows of coloured text, drawn by plotext. Runs in the painter process.
 
-Whatever is asked for, a picture comes back: values that are not finite never reach plotext (they crash it)
-and are marked on the top row instead; huge values and logarithms are taken care of here.
+Whatever is asked for, a picture comes back: plotext gets places between 0 and 1 only, so that neither huge nor
+tiny values can upset it; what is not finite (it crashes plotext) is marked on the top row instead.
 """
 
 from __future__ import annotations
@@ -9,35 +9,41 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
+
+from tui_trainer.screens.y_axis import YAxis, y_axis
 
 Run = tuple[str, str]  # (text, role); roles are names that the app's styles know: "axis", "train", "val" …
 Row = tuple[Run, ...]
 
-HUGE = 1e150  # beyond this, differences overflow
-LOG_RATIO = 30.0  # a positive curve that spans more than this is drawn on a log axis
 MIN_WIDTH, MIN_HEIGHT = 12, 4
-ROLES = ("axis", "raw", "train", "val", "best", "bad")
+ROLES = ("axis", "raw", "train", "val", "best", "bad", "over1", "over2", "over3")
+FAR = 4.0  # heights of the chart: lines to points farther off than this are drawn as if they led here
 _COLOR = re.compile(r"\x1b\[38;5;(\d+)m|\x1b\[0m")
-_ASCII = str.maketrans(
-    {"│": "|", "─": "-", "┤": "+", "┬": "+", "└": "+", "┼": "+", "●": "o", "×": "x", "┊": ":"}
-)
+_ASCII = str.maketrans({"│": "|", "─": "-", "┤": "+", "┬": "+", "└": "+", "┼": "+", "●": "o"})
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One line of a chart. `style`: "faint" (a cloud behind), "line", or "dots" (a dot on every point)."""
+    """One line of a chart. `style`: "faint" (a cloud behind), "line", or "dots" (a dot on every point).
+
+    `broken`: where values were not finite. `label` is written at the end of the line.
+    """
 
     role: str
     style: str
     xs: tuple[float, ...]
     ys: tuple[float, ...]
     broken: tuple[float, ...] = ()
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What to draw, in cells. `share`: values are fractions, labelled in percent. `best`: an x to mark."""
+    """What to draw, in cells. `share`: values are fractions, labelled in percent. `best`: an x to mark.
+
+    `x_range` and `y` None: what shows all. At most two points a column should be asked for.
+    """
 
     width: int
     height: int
@@ -46,60 +52,38 @@ class Picture:
     best: float | None = None
     share: bool = False
     ascii: bool = False
+    x_range: tuple[float, float] | None = None
+    y: YAxis | None = None
 
 
-def draw(picture: Picture) -> tuple[list[Row], str]:
-    """The rows of the picture (exactly `height` of exactly `width` cells), and "log" or "linear"."""
-    curves = [_thin(curve, 2 * picture.width) for curve in picture.curves]
-    values = [y for curve in curves for y in curve.ys]
+class Drawing(NamedTuple):
+    """The rows of a picture (exactly `height` of exactly `width` cells), and which columns the curves have."""
+
+    rows: list[Row]
+    first_column: int = 0
+    columns: int = 0
+
+
+def draw(picture: Picture) -> Drawing:
+    """The picture as rows of text."""
     if picture.width < MIN_WIDTH or picture.height < MIN_HEIGHT:
-        return _message(picture, ""), "linear"
-    if not values:
+        return Drawing(_message(picture, ""))
+    if not any(curve.ys for curve in picture.curves):
         broken = any(curve.broken for curve in picture.curves)
-        text = "no finite value yet" if broken else "waiting for the first values"
-        return _message(picture, text), "linear"
-    log = not picture.share and min(values) > 0 and max(values) / min(values) > LOG_RATIO
-    return _plot(picture, curves, log=log), "log" if log else "linear"
+        return Drawing(
+            _message(picture, "no finite value here" if broken else "waiting for the first values")
+        )
+    return _plot(picture)
 
 
-def _thin(curve: Curve, points: int) -> Curve:
-    """The curve with at most about `points` points: lowest and highest of every column, in order."""
-    xs, ys = curve.xs, tuple(min(HUGE, max(-HUGE, y)) for y in curve.ys)
-    if len(xs) <= points:
-        return Curve(curve.role, curve.style, xs, ys, curve.broken)
-    left, span = xs[0], (xs[-1] - xs[0]) or 1.0
-    columns = max(1, points // 2)
-    keep: list[int] = []
-    start = 0
-    while start < len(xs):
-        column = min(columns - 1, int((xs[start] - left) / span * columns))
-        end = start + 1
-        while end < len(xs) and min(columns - 1, int((xs[end] - left) / span * columns)) == column:
-            end += 1
-        group = range(start, end)
-        keep.extend(sorted({min(group, key=ys.__getitem__), max(group, key=ys.__getitem__)}))
-        start = end
-    return Curve(
-        curve.role, curve.style, tuple(xs[i] for i in keep), tuple(ys[i] for i in keep), curve.broken
-    )
-
-
-def _plot(picture: Picture, curves: list[Curve], *, log: bool) -> list[Row]:
+def _plot(picture: Picture) -> Drawing:
     import plotext as plt
 
-    ys = [math.log10(y) if log else y for curve in curves for y in curve.ys]
-    low, high = min(ys), max(ys)
-    if high - low < 1e-12 * max(1.0, abs(high)):
-        pad = abs(high) * 0.1 or 0.5
-        low, high = low - pad, high + pad
-    else:
-        pad = (high - low) * 0.04
-        low, high = low - pad, high + pad
-    if picture.share:
-        low, high = max(low, -0.005), min(high, 1.005)
-    xs = [x for curve in curves for x in (*curve.xs, *curve.broken)]
-    left, right = min(0.0, *xs), max(xs)
-    right = right if right - left > 1e-9 else left + 1.0
+    signs = _Signs.ascii() if picture.ascii else _Signs()
+    y = picture.y or y_axis(
+        [value for curve in picture.curves for value in curve.ys], "auto", share=picture.share
+    )
+    left, right = picture.x_range or _extent(picture.curves)
     plt.clear_figure()
     plt.limit_size(False, False)
     plt.plotsize(picture.width, picture.height)
@@ -108,31 +92,72 @@ def _plot(picture: Picture, curves: list[Curve], *, log: bool) -> list[Row]:
     plt.frame(False)
     plt.xaxes(True, False)
     plt.yaxes(True, False)
-    plt.xlim(left, right)
-    plt.ylim(low, high)
+    plt.xlim(0.0, 1.0)
+    plt.ylim(0.0, 1.0)
     x_ticks = whole_ticks(left, right, max(2, picture.width // 12))
-    plt.xticks(x_ticks, [_tick(x) for x in x_ticks])
-    y_ticks, y_labels = _y_ticks(low, high, max(3, picture.height // 3), log=log, share=picture.share)
-    plt.yticks(y_ticks, y_labels)
-    thin = "." if picture.ascii else "braille"
-    bold = "*" if picture.ascii else "braille"
-    for curve in curves:
-        if not curve.xs:
-            continue
-        values = [math.log10(y) if log else y for y in curve.ys]
-        color = ROLES.index(curve.role)
-        plt.plot(list(curve.xs), values, color=color, marker=thin if curve.style == "faint" else bold)
-        if len(curve.xs) == 1 or (curve.style == "dots" and len(curve.xs) <= picture.width // 2):
-            plt.scatter(list(curve.xs), values, color=color, marker="o" if picture.ascii else "●")
+    plt.xticks([(x - left) / (right - left) for x in x_ticks], [_tick(x) for x in x_ticks])
+    ticks, labels = _y_ticks(y.low, y.high, max(3, picture.height // 3), log=y.log, share=picture.share)
+    plt.yticks([(tick - y.low) / (y.high - y.low) for tick in ticks], labels)
+    for curve in picture.curves:
+        _draw_curve(curve, (left, right), y, picture.width, signs)
     if picture.best is not None and left <= picture.best <= right:
-        plt.scatter([picture.best], [low], color=ROLES.index("best"), marker="^" if picture.ascii else "▲")
-    marks = sorted({x for curve in picture.curves for x in curve.broken})
+        place = (picture.best - left) / (right - left)
+        plt.scatter([place], [0.0], color=ROLES.index("best"), marker=signs.best)
+    marks = {x for curve in picture.curves for x in curve.broken if left <= x <= right}
     if marks:
-        plt.scatter(
-            marks, [high] * len(marks), color=ROLES.index("bad"), marker="x" if picture.ascii else "×"
-        )
+        places = [(x - left) / (right - left) for x in sorted(marks)]
+        plt.scatter(places, [1.0] * len(places), color=ROLES.index("bad"), marker=signs.broken)
     rows = [parse(line) for line in plt.build().rstrip("\n").split("\n")]
-    return _labelled(_fit(rows, picture), picture.x_label)
+    margin = max((len(label) for label in labels), default=0) + 1
+    rows = _labelled(_fit(rows, picture), picture.x_label)
+    return Drawing(rows, margin, max(0, picture.width - margin))
+
+
+@dataclass(frozen=True, slots=True)
+class _Signs:
+    thin: str = "braille"
+    line: str = "braille"
+    dot: str = "●"
+    best: str = "▲"
+    broken: str = "×"
+    above: str = "↑"
+    below: str = "↓"
+
+    @classmethod
+    def ascii(cls) -> _Signs:
+        return cls(".", "*", "o", "^", "x", "^", "v")
+
+
+def _draw_curve(curve: Curve, x_range: tuple[float, float], y: YAxis, width: int, signs: _Signs) -> None:
+    """One curve; arrows at the edge where it leaves the chart."""
+    import plotext as plt
+
+    left, right = x_range
+    color = ROLES.index(curve.role)
+    xs = [(x - left) / (right - left) for x in curve.xs]
+    ys = [min(FAR, max(1 - FAR, (y.place(value) - y.low) / (y.high - y.low))) for value in curve.ys]
+    if not xs:
+        return
+    own = curve.label if signs.line == "*" and curve.label else signs.line
+    plt.plot(xs, ys, color=color, marker=signs.thin if curve.style == "faint" else own)
+    few = curve.style == "dots" and len(xs) <= width // 2
+    dots = [(x, value) for x, value in zip(xs, ys, strict=True) if 0 <= value <= 1 and 0 <= x <= 1]
+    if dots and (few or len(xs) == 1):
+        plt.scatter([x for x, _ in dots], [value for _, value in dots], color=color, marker=signs.dot)
+    for sign, edge, places in (
+        (signs.above, 1.0, {round(x * width) for x, value in zip(xs, ys, strict=True) if value > 1}),
+        (signs.below, 0.0, {round(x * width) for x, value in zip(xs, ys, strict=True) if value < 0}),
+    ):
+        if places and y.cut:
+            plt.scatter([x / width for x in sorted(places)], [edge] * len(places), color=color, marker=sign)
+    if curve.label and dots:
+        plt.scatter([dots[-1][0]], [dots[-1][1]], color=color, marker=curve.label)
+
+
+def _extent(curves: tuple[Curve, ...]) -> tuple[float, float]:
+    xs = [x for curve in curves for x in (*curve.xs, *curve.broken)]
+    left, right = min(0.0, *xs), max(xs)
+    return left, right if right - left > 1e-9 else left + 1.0
 
 
 def whole_ticks(low: float, high: float, count: int) -> list[float]:
@@ -245,9 +270,3 @@ def _message(picture: Picture, text: str) -> list[Row]:
         shown = text[: picture.width] if index == picture.height // 2 else ""
         rows.append(((shown.center(max(0, picture.width)), "axis"),))
     return rows
-
-
-def from_message(message: dict[str, Any]) -> Picture:
-    """The picture that a painter request describes."""
-    curves = tuple(Curve(**curve) for curve in message["curves"])
-    return Picture(**{**message, "curves": curves})

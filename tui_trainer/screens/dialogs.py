@@ -67,18 +67,20 @@ class Help(ModalScreen[None]):
         Binding("escape,q,question_mark,enter", "app.pop_screen", "Close", id="help.close"),
     ]
 
-    def __init__(self, bindings: Sequence[Binding]) -> None:
+    def __init__(self, bindings: Sequence[Binding], chart_bindings: Sequence[Binding] = ()) -> None:
         super().__init__()
-        self._keys = bindings
+        self._groups = {"Keys": bindings, "On a chart (Tab, a click or f takes you there)": chart_bindings}
 
     def compose(self) -> ComposeResult:
         """Keys first, then how to read the screen."""
         with VerticalScroll(id="dialog"):
-            yield Static(Content.styled("Keys", "bold"))
-            for binding in self._keys:
-                key = binding.key_display or binding.key.split(",")[0]
-                name = (f"  {binding.id}" if binding.id else "", "dim")
-                yield Static(Content.assemble((f" {key:<8}", "bold"), f" {binding.tooltip}", name))
+            for title, bindings in self._groups.items():
+                yield Static(Content.styled(title, "bold"))
+                for binding in bindings:
+                    key = binding.key_display or binding.key.split(",")[0]
+                    name = (f"  {binding.id}" if binding.id else "", "dim")
+                    yield Static(Content.assemble((f" {key:<8}", "bold"), f" {binding.tooltip}", name))
+                yield Static("")
             yield Static(Content(KEYS_OF_YOUR_OWN))
             yield Static(Content.styled("\nReading the screen", "bold"))
             yield Static(Content(READING))
@@ -96,6 +98,7 @@ y copies the run folder's path, where the terminal allows programs to set the cl
 
 READING = """\
 Loss: grey is each batch, the "train" line is the same smoothed, dots are the validation after each epoch.
-Both should fall. × marks a value that was not finite, ▲ the best epoch.
+Both should fall. × marks a value that was not finite, ▲ the best epoch, ↑ ↓ values outside the chart ("off scale":
+a few far ones that would flatten the rest; v shows all). Runs compared with are numbered at their curves' ends.
 Training runs on its own: losing the connection does not stop it.
 All of it is in the run folder too: training.log, epoch_metrics.csv, events.jsonl, checkpoints/"""

@@ -10,6 +10,10 @@ BINDINGS: list[Binding] = [
         "c", "checkpoint", "Checkpoint", id="run.checkpoint", tooltip="Save a checkpoint at the next step"
     ),
     Binding("s", "stop", "Stop", id="run.stop", tooltip="Stop the training; the app stays open (asks first)"),
+    Binding(
+        "m", "metrics", "Metrics", id="charts.metrics", tooltip="Choose the charts from everything recorded"
+    ),
+    Binding("f", "full_chart", "Full", id="charts.full", tooltip="One chart over the whole screen, or back"),
     Binding("g", "machine", "Machine", id="view.machine", tooltip="GPUs, their processes, CPU, memory, disk"),
     Binding("q", "leave", "Quit", id="app.quit", tooltip="Save a checkpoint and quit (asks first)"),
     Binding(
@@ -35,3 +39,30 @@ BINDINGS: list[Binding] = [
         "f5", "phase(5)", "Finalize", show=False, id="phase.finalize", tooltip="Phase 5: train, test, export"
     ),
 ]
+
+# For the chart that has the focus (Tab, a click, or f).
+CHART_BINDINGS: list[Binding] = [
+    Binding("x", "axis", "Axis", id="chart.axis", tooltip="x by epoch, by step or by time"),
+    Binding("v", "scale", "Scale", id="chart.scale", tooltip="y automatic, logarithmic or linear (all values)"),
+    Binding("a", "smoothing", "Smooth", id="chart.smoothing",
+            tooltip="Smoothing of what is recorded within epochs: none, 0.6, 0.9, 0.97"),
+    Binding("plus,equals_sign", "zoom(1)", "Zoom in", key_display="+", id="chart.zoom_in", show=False,
+            tooltip="Zoom in, around the cursor if there is one (also the mouse's wheel)"),
+    Binding("minus", "zoom(-1)", "Zoom out", key_display="-", id="chart.zoom_out", show=False, tooltip="Zoom out"),
+    Binding("left", "cursor(-1)", "Cursor left", key_display="←", id="chart.left", show=False,
+            tooltip="Cursor to the left: reads the recorded values (also the mouse)"),
+    Binding("right", "cursor(1)", "Cursor right", key_display="→", id="chart.right", show=False,
+            tooltip="Cursor to the right"),
+    Binding("shift+left,left_square_bracket", "pan(-1)", "Earlier", key_display="[", id="chart.earlier", show=False,
+            tooltip="Zoomed in: earlier (also Shift and ←)"),
+    Binding("shift+right,right_square_bracket", "pan(1)", "Later", key_display="]", id="chart.later", show=False,
+            tooltip="Zoomed in: later (also Shift and →)"),
+    Binding("0,home", "follow", "Follow", id="chart.follow", show=False,
+            tooltip="The whole run again, up to the newest values"),
+    Binding("up", "other(-1)", "Previous chart", key_display="↑", id="chart.previous", show=False,
+            tooltip="The chart before, where not all have room"),
+    Binding("down", "other(1)", "Next chart", key_display="↓", id="chart.next", show=False, tooltip="The next chart"),
+    Binding("enter", "full", "Full", id="chart.full", show=False, tooltip="The same as f"),
+    Binding("escape", "back", "Back", id="chart.back", key_display="Esc", show=False,
+            tooltip="Without the cursor; then back to all charts; then out of the charts"),
+]  # fmt: skip

@@ -3,7 +3,7 @@
     python -m tui_trainer.screens.painter
 
 reads requests on stdin and answers on stdout; each message is a 4-byte big-endian length and a pickle. A
-request is `(key, picture)`; the answer `(key, rows, scale)`. It ends when stdin does: with its parent. Both
+request is `(key, picture)`; the answer `(key, drawing)`. It ends when stdin does: with its parent. Both
 ends are this program, on pipes nobody else holds, which is what makes pickle safe here.
 """
 
@@ -17,12 +17,12 @@ import struct
 import sys
 from typing import IO, cast
 
-from tui_trainer.screens.canvas import Picture, Row, draw
+from tui_trainer.screens.canvas import Drawing, Picture, draw
 
 LENGTH = struct.Struct(">I")
 
 Request = tuple[str, Picture]
-Answer = tuple[str, list[Row], str]
+Answer = tuple[str, Drawing]
 
 
 def send(stream: IO[bytes], message: object) -> None:
@@ -47,11 +47,11 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     while (message := receive(requests)) is not None:
         key, picture = cast("Request", message)
         try:
-            rows, scale = draw(picture)
+            drawing = draw(picture)
         except Exception as error:  # the chart says so; the next one may work
             text = f"chart failed: {type(error).__name__}"[: max(0, picture.width)]
-            rows, scale = [((text, "bad"),)], "linear"
-        send(answers, (key, rows, scale))
+            drawing = Drawing([((text, "bad"),)])
+        send(answers, (key, drawing))
 
 
 def main() -> None:

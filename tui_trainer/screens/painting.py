@@ -15,7 +15,7 @@ from tui_trainer.screens import painter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tui_trainer.screens.canvas import Picture, Row
+    from tui_trainer.screens.canvas import Drawing, Picture
 
 RESTARTS = 3
 
@@ -23,7 +23,7 @@ RESTARTS = 3
 class ChartPainter(Protocol):
     """Whoever draws charts for the app: the process below, or a test's stand-in."""
 
-    on_painted: Callable[[str, list[Row], str], None] | None
+    on_painted: Callable[[str, Drawing], None] | None
 
     @property
     def alive(self) -> bool:
@@ -31,7 +31,7 @@ class ChartPainter(Protocol):
         ...
 
     def request(self, key: str, picture: Picture) -> None:
-        """Ask for a picture; `on_painted(key, rows, scale)` follows, on any thread."""
+        """Ask for a picture; `on_painted(key, drawing)` follows, on any thread."""
         ...
 
     def close(self) -> None:
@@ -40,14 +40,14 @@ class ChartPainter(Protocol):
 
 
 class Painter:
-    """Draws pictures in another process and hands the rows to `on_painted`, on the painter's own thread.
+    """Draws pictures in another process and hands the drawings to `on_painted`, on the painter's own thread.
 
     Start it before Textual takes over stdio. When the process dies it is started again, three times at most;
     `alive` then turns false and the app goes on without charts.
     """
 
     def __init__(self) -> None:
-        self.on_painted: Callable[[str, list[Row], str], None] | None = None
+        self.on_painted: Callable[[str, Drawing], None] | None = None
         self.alive = True
         self._wanted: dict[str, Picture] = {}
         self._sent: dict[str, Picture] = {}
@@ -136,7 +136,7 @@ class Channel:
     """
 
     def __init__(self, painter: ChartPainter, name: str) -> None:
-        self.on_painted: Callable[[str, list[Row], str], None] | None = None
+        self.on_painted: Callable[[str, Drawing], None] | None = None
         self._painter = painter
         self._prefix = f"{name}:"
         self._before = painter.on_painted
@@ -157,12 +157,12 @@ class Channel:
         if self._painter.on_painted == self._hear:
             self._painter.on_painted = self._before
 
-    def _hear(self, key: str, rows: list[Row], scale: str) -> None:
+    def _hear(self, key: str, drawing: Drawing) -> None:
         if not key.startswith(self._prefix):
             if self._before is not None:
-                self._before(key, rows, scale)
+                self._before(key, drawing)
         elif self.on_painted is not None:
-            self.on_painted(key.removeprefix(self._prefix), rows, scale)
+            self.on_painted(key.removeprefix(self._prefix), drawing)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

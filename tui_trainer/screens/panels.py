@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tui_trainer.screens.canvas import Curve, Picture
 from tui_trainer.session.wording import (
     cell_width,
     clean_text,
@@ -19,7 +18,6 @@ from tui_trainer.session.wording import (
 
 if TYPE_CHECKING:
     from tui_trainer.screens.canvas import Row, Run
-    from tui_trainer.screens.series import Series
     from tui_trainer.screens.view import RunView
 
 PHASES = ("Plan", "Baseline", "Diagnose", "Optimize", "Finalize")
@@ -227,54 +225,6 @@ def epoch_rows(view: RunView, width: int, height: int) -> list[Row]:
             cells.append((text.rjust(size), "bad" if text in ("NaN", "inf", "-inf") else role))
         rows.append(tuple(cells))
     return rows
-
-
-def metric_title(name: str) -> str:
-    """A metric's name as a chart's title: "accuracy" → "Accuracy", "macro_f1" → "Macro f1"."""
-    words = clean_text(name, limit=60).replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
-
-
-def loss_picture(view: RunView, width: int, height: int, glyphs: Glyphs) -> Picture:
-    """Loss per batch behind, smoothed training loss and validation loss in front."""
-    curves = [
-        _curve(view, "batch_loss", "raw", "faint"),
-        _curve(view, "smoothed_loss", "train", "line"),
-        replace(_curve(view, "train_loss", "train", "line"), xs=(), ys=()),  # for its marks
-        _curve(view, "val_loss", "val", "dots"),
-    ]
-    best = float(view.best_epoch) if view.best_epoch else None
-    return Picture(width, height, _present(curves), best=best, ascii=glyphs.ascii)
-
-
-def metric_picture(view: RunView, width: int, height: int, glyphs: Glyphs) -> Picture:
-    """The first metric, training and validation."""
-    metric = view.metric or "loss"
-    curves = [_curve(view, f"train_{metric}", "train", "line"), _curve(view, f"val_{metric}", "val", "dots")]
-    values = [y for curve in _present(curves) for y in curve.ys]
-    share = bool(values) and format_metric(metric, 0.5).endswith("%") and 0 <= min(values) <= max(values) <= 1
-    return Picture(width, height, _present(curves), share=share, ascii=glyphs.ascii)
-
-
-def norm_picture(view: RunView, width: int, height: int, glyphs: Glyphs) -> Picture:
-    """The global gradient norm."""
-    return Picture(width, height, _present([_curve(view, "grad_norm", "train", "line")]), ascii=glyphs.ascii)
-
-
-def broken_count(view: RunView, *names: str) -> int:
-    """How many values of these curves were not finite."""
-    return sum(view.series[name].broken_count for name in names if name in view.series)
-
-
-def _curve(view: RunView, name: str, role: str, style: str) -> Curve:
-    series: Series | None = view.series.get(name)
-    if series is None:
-        return Curve(role, style, (), ())
-    return Curve(role, style, series.xs, series.ys, series.broken)
-
-
-def _present(curves: list[Curve]) -> tuple[Curve, ...]:
-    return tuple(curve for curve in curves if curve.xs or curve.broken)
 
 
 def _fact(label: str, value: str, width: int, role: str = "text") -> Row:

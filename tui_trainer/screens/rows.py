@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.segment import Segment
 from textual.content import Content
 from textual.geometry import Region
-from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -25,7 +24,7 @@ class Rows(Widget):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"rows--{role}"
         for role in ("text", "dim", "strong", "brand", "bar", "axis", "raw", "train", "val", "best",
-                     "good", "warn", "bad")
+                     "good", "warn", "bad", "over1", "over2", "over3", "cursor")
     }  # fmt: skip
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 (Textual's name)
@@ -76,29 +75,3 @@ class Rows(Widget):
             known = name if name in self.COMPONENT_CLASSES else "rows--text"
             self._roles[role] = self.get_component_rich_style(known)
         return self._roles[role]
-
-
-class Chart(Rows):
-    """A chart whose rows the painter process draws. The legend stands in the border's title."""
-
-    _legend: tuple[object, ...] = ()
-
-    class Resized(Message):
-        """The chart has a new size and wants a new picture."""
-
-    def set_legend(self, title: str, entries: Sequence[tuple[str, str, str]], note: str) -> None:
-        """Title and legend entries (sign, text, CSS colour) above, a note ("log · 2 non-finite") below."""
-        wanted = (title, tuple(entries), note)
-        if wanted == self._legend:
-            return  # setting a border's text repaints the whole widget
-        self._legend = wanted
-        parts: list[Content | tuple[str, str]] = [Content(title)]
-        for sign, text, color in entries:
-            parts.append(Content("  "))
-            parts.append((f"{sign} {text}", color))
-        self.border_title = Content.assemble(*parts)
-        self.border_subtitle = Content(note)
-
-    def on_resize(self) -> None:
-        """Ask for a picture that fits."""
-        self.post_message(self.Resized())

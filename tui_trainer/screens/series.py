@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 CAPACITY = 2048  # points kept; about two a column of the widest terminal, four times over
 GROUP = 4  # neighbours of which only the lowest and the highest are kept when room runs out
 MARKS = 256  # places of non-finite values kept; all are counted
+
+Points = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +33,29 @@ class Series:
 
     def extend(self, points: Iterable[tuple[float, float]]) -> Series:
         """This series with `points` (x, y) behind it."""
-        xs: list[float] = []
-        ys: list[float] = []
-        broken: list[float] = []
-        for x, y in points:
-            if math.isfinite(y):
-                xs.append(x)
-                ys.append(y)
-            else:
-                broken.append(x)
-        if not xs and not broken:
+        pairs = list(points)
+        return self.add([x for x, _ in pairs], [y for _, y in pairs])
+
+    def add(self, xs: Sequence[float], ys: Sequence[float]) -> Series:
+        """This series with the points of two columns behind it."""
+        if not xs:
             return self
-        all_xs, all_ys = self.xs + tuple(xs), self.ys + tuple(ys)
+        broken: tuple[float, ...] = ()
+        if not all(map(math.isfinite, ys)):
+            broken = tuple(x for x, y in zip(xs, ys, strict=True) if not math.isfinite(y))
+            good = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
+            xs, ys = [x for x, _ in good], [y for _, y in good]
+        all_xs, all_ys = (*self.xs, *xs), (*self.ys, *ys)
         while len(all_xs) > CAPACITY:
             all_xs, all_ys = decimate(all_xs, all_ys)
         marks = self.broken
-        if len(marks) < MARKS:
-            marks = (marks + tuple(broken))[:MARKS]
+        if broken and len(marks) < MARKS:
+            marks = (marks + broken)[:MARKS]
         return Series(all_xs, all_ys, marks, self.broken_count + len(broken), self.version + 1)
 
     def cut(self, x: float) -> Series:
         """What stood at or before `x`."""
-        kept = sum(1 for value in self.xs if value <= x)
+        kept = bisect_right(self.xs, x)
         marks = tuple(value for value in self.broken if value <= x)
         if kept == len(self.xs) and len(marks) == len(self.broken):
             return self
@@ -64,13 +68,68 @@ class Series:
             version=self.version + 1,
         )
 
+    def at(self, x: float) -> float | None:
+        """y at `x`, on the straight line between its neighbours; the first or last y outside. None when empty."""
+        if not self.xs:
+            return None
+        index = bisect_left(self.xs, x)
+        if index == 0:
+            return self.ys[0]
+        if index == len(self.xs):
+            return self.ys[-1]
+        return _between(self.xs[index - 1 : index + 1], self.ys[index - 1 : index + 1], x)
 
-def decimate(xs: tuple[float, ...], ys: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def nearest(self, x: float) -> tuple[float, float] | None:
+        """The point that lies nearest to `x`; None when there is none."""
+        index = bisect_left(self.xs, x)
+        found = [i for i in (index - 1, index) if 0 <= i < len(self.xs)]
+        if not found:
+            return None
+        best = min(found, key=lambda i: abs(self.xs[i] - x))
+        return self.xs[best], self.ys[best]
+
+
+def decimate(xs: Sequence[float], ys: Sequence[float]) -> Points:
     """About half the points: of every four neighbours the lowest and the highest, in their order."""
     keep: list[int] = []
     for start in range(0, len(xs), GROUP):
-        group = range(start, min(start + GROUP, len(xs)))
-        low = min(group, key=ys.__getitem__)
-        high = max(group, key=ys.__getitem__)
-        keep.extend(sorted({low, high}))
-    return tuple(xs[index] for index in keep), tuple(ys[index] for index in keep)
+        keep += _extremes(ys, start, min(start + GROUP, len(xs)))
+    return tuple(map(xs.__getitem__, keep)), tuple(map(ys.__getitem__, keep))
+
+
+def thin(series: Series, low: float, high: float, columns: int) -> Points:
+    """What a chart `columns` wide needs to show from `low` to `high`: of every column the lowest and the highest
+    point, and at either edge the place where the curve enters or leaves."""
+    xs, ys = series.xs, series.ys
+    first, last = bisect_left(xs, low), bisect_right(xs, high)
+    keep: Sequence[int]
+    if last - first <= 2 * columns:
+        keep = range(first, last)
+    else:
+        keep = []
+        start, width = first, (high - low) / columns
+        for column in range(1, columns + 1):
+            end = bisect_left(xs, low + column * width, start, last) if column < columns else last
+            if end > start:
+                keep += _extremes(ys, start, end)
+            start = end
+    kept_xs, kept_ys = list(map(xs.__getitem__, keep)), list(map(ys.__getitem__, keep))
+    if 0 < first < len(xs) and (not kept_xs or kept_xs[0] > low):
+        kept_xs.insert(0, low)
+        kept_ys.insert(0, _between(xs[first - 1 : first + 1], ys[first - 1 : first + 1], low))
+    if 0 < last < len(xs) and (not kept_xs or kept_xs[-1] < high):
+        kept_xs.append(high)
+        kept_ys.append(_between(xs[last - 1 : last + 1], ys[last - 1 : last + 1], high))
+    return tuple(kept_xs), tuple(kept_ys)
+
+
+def _extremes(ys: Sequence[float], start: int, end: int) -> list[int]:
+    """Where the lowest and the highest of ys[start:end] stand, in order."""
+    part = ys[start:end]
+    low, high = start + part.index(min(part)), start + part.index(max(part))
+    return [low] if low == high else [low, high] if low < high else [high, low]
+
+
+def _between(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
+    share = (x - xs[0]) / (xs[1] - xs[0]) if xs[1] > xs[0] else 1.0
+    return ys[0] * (1 - share) + ys[1] * share

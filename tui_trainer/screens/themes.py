@@ -15,6 +15,9 @@ THEME_VARIABLES = {
     "bad": "#ff6b5a",
     "line": "#5a6472",
     "raw": "#7d8590",
+    "compared-1": "#b04a90",
+    "compared-2": "#4477dd",
+    "compared-3": "#2a9a4a",
 }
 """Names that `app.tcss` uses; a theme may give others in its `variables`."""
 
@@ -40,6 +43,9 @@ HIGH_CONTRAST = Theme(
         "bad": "#ff8080",
         "line": "#ffffff",
         "raw": "#a0a0a0",
+        "compared-1": "#ff80d0",
+        "compared-2": "#80a0ff",
+        "compared-3": "#60e060",
         "border": "#ffffff",
         "footer-foreground": "#ffffff",
         "footer-key-foreground": "#ffff00",

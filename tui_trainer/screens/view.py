@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -20,10 +19,9 @@ from tui_trainer.engine.events import (
     RunFinished,
     RunStarted,
     StepLogged,
-    Validated,
 )
 from tui_trainer.screens.machine_history import MachineHistory
-from tui_trainer.screens.series import Series
+from tui_trainer.screens.recorded import Recorded, key_of, record, record_steps
 from tui_trainer.session.log_lines import epoch_line, lines_for
 from tui_trainer.session.progress import Progress, advance_progress
 from tui_trainer.session.wording import clean_text
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 LOG_LIMIT = 1000  # lines kept for the log pane; training.log has all
 EPOCH_LIMIT = 200  # finished epochs kept for the table
 ANSWERS_LIMIT = 20  # latest answers to commands
-EMA_WEIGHT = 0.6  # share of the past in the smoothed training loss
 
 Level = Literal["debug", "info", "warning", "error", "output"]
 
@@ -65,13 +62,12 @@ class RunView:
     message: str = ""
     progress: Progress = field(default_factory=Progress)
     step: StepLogged | None = None
-    smoothed: float | None = None
     grad_norm: float | None = None
     epochs: tuple[EpochFinished, ...] = ()
     best_epoch: int = 0
     best_value: float | None = None
     best_metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    series: Mapping[str, Series] = field(default_factory=lambda: MappingProxyType({}))
+    recorded: Recorded = field(default_factory=Recorded)
     non_finite: int = 0
     saved: CheckpointSaved | None = None
     unsaved: tuple[tuple[str, str], ...] = ()
@@ -89,6 +85,11 @@ class RunView:
     def metric(self) -> str | None:
         """The first metric, the one the second chart shows."""
         return self.metrics[0] if self.metrics else None
+
+    @property
+    def monitored_chart(self) -> str:
+        """The chart on which the best epoch shows."""
+        return key_of(self.monitor)[0]
 
     @property
     def is_over(self) -> bool:
@@ -121,35 +122,22 @@ def with_output(view: RunView, lines: Sequence[str], time: float) -> RunView:
 
 
 def _steps(view: RunView, steps: Sequence[StepLogged]) -> RunView:
-    per_epoch = max(1, view.progress.steps_per_epoch)
-    smoothed = view.smoothed
-    raw: list[tuple[float, float]] = []
-    smooth: list[tuple[float, float]] = []
-    norms: list[tuple[float, float]] = []
-    for event in steps:
-        x = event.step / per_epoch
-        raw.append((x, event.loss))
-        if math.isfinite(event.loss):
-            past = event.loss if smoothed is None else smoothed
-            smoothed = EMA_WEIGHT * past + (1 - EMA_WEIGHT) * event.loss
-            smooth.append((x, smoothed))
-        if event.grad_norm is not None:
-            norms.append((x, event.grad_norm))
-    added = {"batch_loss": raw, "smoothed_loss": smooth, "grad_norm": norms}
     latest = steps[-1]
+    norms = [event.grad_norm for event in steps if event.grad_norm is not None]
     return replace(
         view,
         progress=advance_progress(view.progress, latest),
         step=latest,
-        smoothed=smoothed,
-        grad_norm=norms[-1][1] if norms else view.grad_norm,
-        series=_extended(view.series, added),
+        grad_norm=norms[-1] if norms else view.grad_norm,
+        recorded=record_steps(view.recorded, steps),
     )
 
 
 def _one(view: RunView, event: Event) -> RunView:  # noqa: C901, PLR0912 (a branch an event kind)
     known = isinstance(event, DiagnosticRaised) and any(item.id == event.id for item in view.diagnostics)
-    view = replace(view, progress=advance_progress(view.progress, event))
+    view = replace(
+        view, progress=advance_progress(view.progress, event), recorded=record(view.recorded, event)
+    )
     if isinstance(event, CommandHandled):
         answers = (*view.answers, event)[-ANSWERS_LIMIT:]
         view = replace(view, answers=answers, answers_total=view.answers_total + 1)
@@ -159,13 +147,7 @@ def _one(view: RunView, event: Event) -> RunView:  # noqa: C901, PLR0912 (a bran
         case Resumed():
             view = _resumed(view, event)
         case NonFiniteSkipped():
-            x = event.step / max(1, view.progress.steps_per_epoch)
-            added = {"batch_loss": [(x, event.loss if not math.isfinite(event.loss) else math.nan)]}
-            view = replace(view, non_finite=view.non_finite + 1, series=_extended(view.series, added))
-        case Validated():
-            x = event.step / max(1, view.progress.steps_per_epoch)
-            added = {name: [(x, value)] for name, value in event.metrics.items()}
-            view = replace(view, series=_extended(view.series, added))
+            view = replace(view, non_finite=view.non_finite + 1)
         case EpochFinished():
             view = _epoch(view, event)
         case CheckpointSaved():
@@ -216,6 +198,7 @@ def _started(view: RunView, event: RunStarted) -> RunView:
         status="running",
         finished=None,
         progress=view.progress,
+        recorded=view.recorded,
         log=view.log,
         log_total=view.log_total,
         machine=view.machine,
@@ -223,8 +206,7 @@ def _started(view: RunView, event: RunStarted) -> RunView:
 
 
 def _resumed(view: RunView, event: Resumed) -> RunView:
-    """Curves and rows of the attempt before end where the new one begins."""
-    x = event.step / max(1, view.progress.steps_per_epoch)
+    """Rows of the attempt before end where the new one begins."""
     kept = tuple(row for row in view.epochs if row.step <= event.step)
     return replace(
         view,
@@ -233,33 +215,19 @@ def _resumed(view: RunView, event: Resumed) -> RunView:
         finished=None,
         epochs=kept,
         step=None,
-        smoothed=None,
-        series=MappingProxyType({name: series.cut(x) for name, series in view.series.items()}),
     )
 
 
 def _epoch(view: RunView, event: EpochFinished) -> RunView:
-    x = event.step / max(1, view.progress.steps_per_epoch)
-    added = {name: [(x, value)] for name, value in event.metrics.items()}
     changed = replace(
         view,
         epochs=(*view.epochs, event)[-EPOCH_LIMIT:],
         best_epoch=event.best_epoch,
         best_value=event.best_value,
-        series=_extended(view.series, added),
     )
     if event.is_best:
         changed = replace(changed, best_metrics=MappingProxyType(dict(event.metrics)))
     return changed
-
-
-def _extended(
-    series: Mapping[str, Series], added: Mapping[str, list[tuple[float, float]]]
-) -> Mapping[str, Series]:
-    changed = dict(series)
-    for name, points in added.items():
-        changed[name] = changed.get(name, Series()).extend(points)
-    return MappingProxyType(changed)
 
 
 def _logged(view: RunView, entries: Sequence[LogEntry]) -> RunView:
