@@ -23,6 +23,7 @@ from tui_trainer.screens.chart_memory import ChartMemory
 from tui_trainer.screens.dialogs import Ask, Help, Saving
 from tui_trainer.screens.feed import Feed
 from tui_trainer.screens.keys import BINDINGS, CHART_BINDINGS
+from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.machine_screen import MachineScreen
 from tui_trainer.screens.painting import Painter
 from tui_trainer.screens.preferences import (
@@ -312,6 +313,34 @@ class MLTrainerApp(App[Outcome]):
             if isinstance(screen, BaselineScreen) and screen.is_mounted:
                 return screen.charts
         return None
+
+    def action_log_filter(self) -> None:
+        """Filter the log by a text that is typed now."""
+        if pane := self._log_pane():
+            pane.begin_filter()
+
+    def action_log_level(self) -> None:
+        """Show other levels of the log."""
+        if pane := self._log_pane():
+            pane.next_level()
+
+    def action_log_pause(self) -> None:
+        """Hold the log still, or follow it again."""
+        if pane := self._log_pane():
+            pane.toggle_follow()
+
+    def action_log_follow(self) -> None:
+        """Show the newest lines of the log."""
+        if pane := self._log_pane():
+            pane.action_scroll_end()
+
+    def _log_pane(self) -> LogPane | None:
+        """The log, where it is to be seen."""
+        pane = self.screen.query_one(LogPane) if isinstance(self.screen, BaselineScreen) else None
+        if pane is not None and not pane.display:
+            self.notify("There is no room for the log here; a larger terminal shows it.", markup=False)
+            return None
+        return pane
 
     def action_phase(self, number: int) -> None:
         """Open a phase's screen."""

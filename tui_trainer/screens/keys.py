@@ -15,6 +15,34 @@ BINDINGS: list[Binding] = [
     ),
     Binding("f", "full_chart", "Full", id="charts.full", tooltip="One chart over the whole screen, or back"),
     Binding("g", "machine", "Machine", id="view.machine", tooltip="GPUs, their processes, CPU, memory, disk"),
+    Binding(
+        "slash",
+        "log_filter",
+        "Filter log",
+        key_display="/",
+        show=False,
+        id="log.filter",
+        tooltip="Show the log lines that hold a text; Esc shows all again",
+    ),
+    Binding(
+        "v",
+        "log_level",
+        "Log level",
+        show=False,
+        id="log.level",
+        tooltip="Log: warnings, errors, output of the code, everything",
+    ),
+    Binding(
+        "space",
+        "log_pause",
+        "Pause log",
+        show=False,
+        id="log.pause",
+        tooltip="Hold the log still, or follow it again",
+    ),
+    Binding(
+        "end", "log_follow", "Follow log", show=False, id="log.follow", tooltip="Show the newest log lines"
+    ),
     Binding("q", "leave", "Quit", id="app.quit", tooltip="Save a checkpoint and quit (asks first)"),
     Binding(
         "question_mark", "help", "Help", key_display="?", id="app.help", tooltip="What is shown, and all keys"

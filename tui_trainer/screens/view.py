@@ -20,6 +20,7 @@ from tui_trainer.engine.events import (
     RunStarted,
     StepLogged,
 )
+from tui_trainer.screens.log_history import LogEntry, extended
 from tui_trainer.screens.machine_history import MachineHistory
 from tui_trainer.screens.recorded import Recorded, key_of, record, record_steps
 from tui_trainer.session.log_lines import epoch_line, lines_for
@@ -30,21 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from tui_trainer.engine.events import Event, Status
+    from tui_trainer.screens.log_history import Level
 
-LOG_LIMIT = 1000  # lines kept for the log pane; training.log has all
+OUTPUT_LINE = 20_000  # characters of a printed line; output.log has the rest
 EPOCH_LIMIT = 200  # finished epochs kept for the table
 ANSWERS_LIMIT = 20  # latest answers to commands
-
-Level = Literal["debug", "info", "warning", "error", "output"]
-
-
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One line of the log pane: when (seconds since the epoch), how grave, and the cleaned text."""
-
-    time: float
-    level: Level
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +109,7 @@ def advance_all(view: RunView, events: Iterable[Event]) -> RunView:
 
 def with_output(view: RunView, lines: Sequence[str], time: float) -> RunView:
     """`view` with `lines` that somebody wrote to stdout or stderr in its log."""
-    return _logged(view, [LogEntry(time, "output", clean_text(line)) for line in lines])
+    return _logged(view, [LogEntry(time, "output", clean_text(line, limit=OUTPUT_LINE)) for line in lines])
 
 
 def _steps(view: RunView, steps: Sequence[StepLogged]) -> RunView:
@@ -233,8 +224,8 @@ def _epoch(view: RunView, event: EpochFinished) -> RunView:
 def _logged(view: RunView, entries: Sequence[LogEntry]) -> RunView:
     if not entries:
         return view
-    log = (*view.log, *entries)[-LOG_LIMIT:]
-    return replace(view, log=log, log_total=view.log_total + len(entries))
+    log, total = extended(view.log, view.log_total, entries)
+    return replace(view, log=log, log_total=total)
 
 
 def _level(event: Event) -> Level:
