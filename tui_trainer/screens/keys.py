@@ -22,7 +22,7 @@ BINDINGS: list[Binding] = [
         key_display="/",
         show=False,
         id="log.filter",
-        tooltip="Show the log lines that hold a text; Esc shows all again",
+        tooltip="Filter the log by a text; Esc clears it",
     ),
     Binding(
         "v",
@@ -30,7 +30,7 @@ BINDINGS: list[Binding] = [
         "Log level",
         show=False,
         id="log.level",
-        tooltip="Log: warnings, errors, output of the code, everything",
+        tooltip="Log: warnings, errors, output, everything",
     ),
     Binding(
         "space",
