@@ -70,3 +70,47 @@ def test_a_closed_reader_gets_nothing_more():
     reader.close()
     stream.emit(step(1))
     assert reader.poll(0) == []
+
+
+def log_line(number: int) -> events.LogLine:
+    return events.LogLine(time=0.0, level="info", text=str(number))
+
+
+def test_many_events_that_must_stay_are_not_gone_through_for_each_new_one(monkeypatch):
+    monkeypatch.setattr(stream_module, "_BUFFER", 100)
+    stream = EventStream()
+    reader = stream.subscribe("asleep")
+    rounds = {"reader": 0, "past": 0}
+
+    def counted(name, tidy):
+        def call():
+            rounds[name] += 1
+            tidy()
+
+        return call
+
+    monkeypatch.setattr(reader, "_thin_out", counted("reader", reader._thin_out))
+    monkeypatch.setattr(stream, "_forget", counted("past", stream._forget))
+    for number in range(20_000):
+        stream.emit(log_line(number))
+    assert 1 <= rounds["reader"] <= 10  # each time there are twice as many
+    assert 1 <= rounds["past"] <= 10
+    assert [event.text for event in reader.poll(0)] == [str(number) for number in range(20_000)]
+    assert len(stream.subscribe("late").poll(0)) == 20_000
+    stream.emit(log_line(-1))
+    assert len(reader.poll(0)) == 1
+
+
+def test_the_past_forgets_points_and_rows_but_no_milestone(monkeypatch):
+    monkeypatch.setattr(stream_module, "_BUFFER", 100)
+    stream = EventStream()
+    for number in range(5000):
+        stream.emit(events.SeriesRow(time=0.0, series="s", epoch=1, step=number, row={}))
+        if number % 1000 == 0:
+            stream.emit(diagnostic(number))
+    late = stream.subscribe("late").poll(0)
+    assert len(late) < 500
+    assert [event.step for event in late if isinstance(event, events.DiagnosticRaised)] == [
+        0, 1000, 2000, 3000, 4000,
+    ]  # fmt: skip
+    assert late[-1].step == 4999
