@@ -48,6 +48,16 @@ def test_a_million_steps_stay_small_and_keep_a_single_spike():
     assert (123_457.0, 9.0) in zip(series.xs, series.ys, strict=True)
 
 
+def test_the_beginning_of_a_long_run_stays_as_fine_as_its_end():
+    series = Series()
+    for start in range(0, 200_000, 500):
+        series = series.extend((float(i), math.sin(i / 300)) for i in range(start, start + 500))
+    early = sum(1 for x in series.xs if x < 20_000)
+    late = sum(1 for x in series.xs if 150_000 <= x < 170_000)
+    assert early >= 60
+    assert early >= late // 2
+
+
 def test_folding_one_by_one_or_in_bursts_is_the_same():
     events = list(sample.events(4, broken=True))
     single = RunView()

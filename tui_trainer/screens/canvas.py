@@ -94,7 +94,7 @@ def _plot(picture: Picture) -> Drawing:
     plt.yaxes(True, False)
     plt.xlim(0.0, 1.0)
     plt.ylim(0.0, 1.0)
-    x_ticks = whole_ticks(left, right, max(2, picture.width // 12))
+    x_ticks = _with_room(whole_ticks(left, right, max(2, picture.width // 12)), (left, right), picture)
     plt.xticks([(x - left) / (right - left) for x in x_ticks], [_tick(x) for x in x_ticks])
     ticks, labels = _y_ticks(y.low, y.high, max(3, picture.height // 3), log=y.log, share=picture.share)
     plt.yticks([(tick - y.low) / (y.high - y.low) for tick in ticks], labels)
@@ -177,6 +177,14 @@ def whole_ticks(low: float, high: float, count: int) -> list[float]:
                 return ticks
             ticks = finer
     return ticks if len(ticks) >= 2 else [low, high]
+
+
+def _with_room(ticks: list[float], x_range: tuple[float, float], picture: Picture) -> list[float]:
+    """The ticks without one that stands where the axis's name shall, if two are left."""
+    end = 1 - (len(picture.x_label) + 3) / picture.width
+    left, right = x_range
+    kept = [tick for tick in ticks if (tick - left) / (right - left) <= end]
+    return kept if len(kept) >= 2 else ticks
 
 
 def _tick(value: float) -> str:

@@ -34,13 +34,14 @@ Key = tuple[str, str]  # chart, side: "train", "val", "batch" or ""
 
 LIMIT = 2000  # curves; a model with more layers than this keeps the others in its CSV files only
 BATCH_LOSS: Key = ("loss", "batch")
+NOISY = frozenset({BATCH_LOSS, ("samples_per_second", ""), ("grad_norm", "")})  # recorded within epochs
 GB = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The curves of one run. `clock` tells seconds since its beginning for a step; `left_out` counts curves
-    that came after the `LIMIT`."""
+    """The curves of one run. `clock` tells seconds since its beginning for a step; `left_out` counts
+    values of curves that came after the `LIMIT`."""
 
     traces: Mapping[Key, Trace] = field(default_factory=lambda: MappingProxyType({}))
     clock: Series = field(default_factory=Series)
@@ -69,48 +70,96 @@ class Recorded:
         return sum(trace.raw.broken_count for trace in self.of(chart).values())
 
 
-def record_steps(recorded: Recorded, steps: Sequence[StepLogged]) -> Recorded:
-    """`recorded` after `steps`, taken in at once: cheap for a burst of a thousand."""
-    xs = [float(event.step) for event in steps]
-    columns: dict[Key, tuple[list[float], list[float]]] = {
-        BATCH_LOSS: (xs, [event.loss for event in steps]),
-        ("learning_rate", ""): (xs, [event.learning_rate for event in steps]),
-        ("samples_per_second", ""): (xs, [event.samples_per_second for event in steps]),
-    }
-    measured = [event for event in steps if event.grad_norm is not None]
-    if measured:
-        columns["grad_norm", ""] = (
-            [float(event.step) for event in measured],
-            [math.nan if event.grad_norm is None else event.grad_norm for event in measured],
-        )
-    recorded = _timed(recorded, xs, [event.time for event in steps])
-    steady = columns.pop(("learning_rate", ""))
-    recorded = _added(recorded, {("learning_rate", ""): steady})
-    return _added(recorded, columns, noisy=True)
+def record_all(recorded: Recorded, events: Iterable[Event]) -> Recorded:
+    """`recorded` after `events`, in order. They are gathered and taken in at once: curves are copied once a burst,
+    not once an event."""
+    burst = _Burst(recorded)
+    for event in events:
+        burst.take(event)
+    return burst.done()
 
 
-def record(recorded: Recorded, event: Event) -> Recorded:  # noqa: PLR0911 (one return an event kind)
-    """`recorded` after any event but a `StepLogged`."""
-    match event:
-        case RunStarted():
-            return _started(recorded, event)
-        case Resumed():
-            return _resumed(recorded, event)
-        case NonFiniteSkipped():
-            loss = event.loss if not math.isfinite(event.loss) else math.nan
-            return _added(recorded, {BATCH_LOSS: ([float(event.step)], [loss])}, noisy=True)
-        case Validated():
-            return _added(
-                _timed(recorded, [float(event.step)], [event.time]), _metrics(event.step, event.metrics)
-            )
-        case EpochFinished():
-            return _epoch(_timed(recorded, [float(event.step)], [event.time]), event)
-        case SeriesRow():
-            return _added(recorded, _row(event))
-        case ResourceSampled():
-            return _resources(recorded, event)
-        case _:
-            return recorded
+class _Burst:
+    """Values that wait to be added to the curves, by curve."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        self._recorded = recorded
+        self._steps: list[StepLogged] = []
+        self._clock: tuple[list[float], list[float]] = ([], [])  # steps and moments
+        self._columns: dict[Key, tuple[list[float], list[float]]] = {}
+        self._gauges: dict[Key, tuple[list[float], list[float]]] = {}
+
+    def take(self, event: Event) -> None:  # noqa: C901 (a branch an event kind)
+        match event:
+            case StepLogged():
+                self._steps.append(event)
+            case RunStarted():
+                self._recorded = _started(self.done(), event)
+            case Resumed():
+                self._recorded = _resumed(self.done(), event)
+            case NonFiniteSkipped():
+                self._settle()
+                loss = event.loss if not math.isfinite(event.loss) else math.nan
+                self._add(self._columns, BATCH_LOSS, event.step, loss)
+            case Validated():
+                self._tick(event.step, event.time)
+                self._metrics(event.step, event.metrics)
+            case EpochFinished():
+                self._tick(event.step, event.time)
+                self._metrics(event.step, event.metrics)
+                self._metrics(event.step, _of_epoch(event))
+            case SeriesRow():
+                for key, value in _of_row(event).items():
+                    self._add(self._columns, key, event.step, value)
+            case ResourceSampled() if self._recorded.began is not None:
+                moment = max(0.0, event.time - self._recorded.began)
+                for name, value in _of_machine(event).items():
+                    self._add(self._gauges, (name, ""), moment, value)
+            case _:
+                pass
+
+    def done(self) -> Recorded:
+        """The curves with all that was taken; nothing waits any more."""
+        self._settle()
+        recorded = _timed(self._recorded, *self._clock)
+        recorded = _added(recorded, self._columns)
+        self._recorded = _added(recorded, self._gauges, timed=True)
+        self._clock, self._columns, self._gauges = ([], []), {}, {}
+        return self._recorded
+
+    def _settle(self) -> None:
+        """Sort the steps gathered so far into columns."""
+        steps, self._steps = self._steps, []
+        if not steps:
+            return
+        xs = [float(event.step) for event in steps]
+        self._clock[0].extend(xs)
+        self._clock[1].extend([event.time for event in steps])
+        measured = [(float(event.step), event.grad_norm) for event in steps if event.grad_norm is not None]
+        for key, places, values in (
+            (BATCH_LOSS, xs, [event.loss for event in steps]),
+            (("learning_rate", ""), xs, [event.learning_rate for event in steps]),
+            (("samples_per_second", ""), xs, [event.samples_per_second for event in steps]),
+            (("grad_norm", ""), [x for x, _ in measured], [norm for _, norm in measured]),
+        ):
+            column = self._columns.setdefault(key, ([], []))
+            column[0].extend(places)
+            column[1].extend(values)
+
+    def _tick(self, step: int, moment: float) -> None:
+        self._settle()
+        self._clock[0].append(float(step))
+        self._clock[1].append(moment)
+
+    def _metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            self._add(self._columns, key_of(name), step, value)
+
+    @staticmethod
+    def _add(columns: dict[Key, tuple[list[float], list[float]]], key: Key, x: float, value: float) -> None:
+        xs, ys = columns.setdefault(key, ([], []))
+        xs.append(float(x))
+        ys.append(float(value))
 
 
 def _started(recorded: Recorded, event: RunStarted) -> Recorded:
@@ -133,23 +182,10 @@ def _resumed(recorded: Recorded, event: Resumed) -> Recorded:
     )
 
 
-def _epoch(recorded: Recorded, event: EpochFinished) -> Recorded:
-    columns = _metrics(event.step, event.metrics)
-    for name, value in (
-        ("epoch_time", event.epoch_time),
-        ("data_wait", event.data_wait),
-        ("gpu_util", event.gpu_util),
-    ):
-        if value is not None:
-            columns[name, ""] = ([float(event.step)], [value])
-    return _added(recorded, columns)
-
-
-def _metrics(step: int, metrics: Mapping[str, float]) -> dict[Key, tuple[list[float], list[float]]]:
-    columns: dict[Key, tuple[list[float], list[float]]] = {}
-    for name, value in metrics.items():
-        columns[key_of(name)] = ([float(step)], [value])
-    return columns
+def _of_epoch(event: EpochFinished) -> dict[str, float]:
+    """What an epoch tells beside its metrics."""
+    values = {"epoch_time": event.epoch_time, "data_wait": event.data_wait, "gpu_util": event.gpu_util}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def key_of(column: str) -> Key:
@@ -160,22 +196,20 @@ def key_of(column: str) -> Key:
     return column, ""
 
 
-def _row(event: SeriesRow) -> dict[Key, tuple[list[float], list[float]]]:
+def _of_row(event: SeriesRow) -> dict[Key, float]:
     """A side file's numbers by column; its words say which of several rows this is."""
     words = [str(value) for name, value in event.row.items() if isinstance(value, str) and name != "phase"]
     phase = event.row.get("phase")
     side = str(phase) if phase in ("train", "val") else ""
     return {
-        ("/".join([event.series, *words, name]), side): ([float(event.step)], [float(value)])
+        ("/".join([event.series, *words, name]), side): float(value)
         for name, value in event.row.items()
-        if name != "epoch" and not isinstance(value, str)
+        if name != "epoch" and isinstance(value, (int, float))
     }
 
 
-def _resources(recorded: Recorded, event: ResourceSampled) -> Recorded:
-    if recorded.began is None:
-        return recorded
-    moment = max(0.0, event.time - recorded.began)
+def _of_machine(event: ResourceSampled) -> dict[str, float]:
+    """The gauges' readings; what a gauge does not tell is left out."""
     values: dict[str, float | None] = {
         "cpu": event.cpu_percent,
         "ram": _gigabytes(event.ram_used),
@@ -188,12 +222,7 @@ def _resources(recorded: Recorded, event: ResourceSampled) -> Recorded:
         values[f"{name}.memory"] = _gigabytes(gpu.get("memory_used"))
         values[f"{name}.temperature"] = gpu.get("temperature")
         values[f"{name}.power"] = gpu.get("power")
-    columns = {
-        (name, ""): ([moment], [float(value)])
-        for name, value in values.items()
-        if isinstance(value, (int, float))
-    }
-    return _added(recorded, columns, noisy=True, timed=True)
+    return {name: value for name, value in values.items() if isinstance(value, (int, float))}
 
 
 def _gigabytes(size: float | None) -> float | None:
@@ -202,43 +231,30 @@ def _gigabytes(size: float | None) -> float | None:
 
 def _timed(recorded: Recorded, steps: Sequence[float], moments: Sequence[float]) -> Recorded:
     """The clock's readings at `steps`; it never runs backwards, whatever the machine's does."""
+    if not steps:
+        return recorded
     began = moments[0] if recorded.began is None else recorded.began
     clock = recorded.clock if recorded.clock.xs else recorded.clock.add([0.0], [0.0])
-    if steps[-1] <= clock.xs[-1]:
-        return replace(recorded, began=began, clock=clock)
-    seconds = accumulate((moment - began for moment in moments), max, initial=clock.ys[-1])
-    clock = clock.add(steps, list(seconds)[1:])
+    seconds = list(accumulate((moment - began for moment in moments), max, initial=clock.ys[-1]))[1:]
+    clock = clock.add(list(steps), seconds)
     return replace(recorded, began=began, clock=clock, last_step=max(recorded.last_step, int(steps[-1])))
 
 
 def _added(
-    recorded: Recorded,
-    columns: Mapping[Key, tuple[list[float], list[float]]],
-    *,
-    noisy: bool = False,
-    timed: bool = False,
+    recorded: Recorded, columns: Mapping[Key, tuple[list[float], list[float]]], *, timed: bool = False
 ) -> Recorded:
+    if not columns:
+        return recorded
     traces = dict(recorded.traces)
     left_out = recorded.left_out
     for key, (xs, ys) in columns.items():
+        if not xs:
+            continue
         trace = traces.get(key)
         if trace is None:
             if len(traces) >= LIMIT:
-                left_out += 1
+                left_out += len(xs)
                 continue
-            trace = Trace(noisy=noisy, timed=timed)
+            trace = Trace(noisy=timed or key in NOISY, timed=timed)
         traces[key] = trace.add(xs, ys)
     return replace(recorded, traces=MappingProxyType(traces), left_out=left_out)
-
-
-def record_all(recorded: Recorded, events: Iterable[Event]) -> Recorded:
-    """`recorded` after `events`, in order; neighbouring steps are taken in together."""
-    steps: list[StepLogged] = []
-    for event in events:
-        if isinstance(event, StepLogged):
-            steps.append(event)
-            continue
-        if steps:
-            recorded, steps = record_steps(recorded, steps), []
-        recorded = record(recorded, event)
-    return record_steps(recorded, steps) if steps else recorded

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-CAPACITY = 2048  # points kept; about two a column of the widest terminal, four times over
-GROUP = 4  # neighbours of which only the lowest and the highest are kept when room runs out
+CAPACITY = 4096  # points kept
+COLUMNS = (
+    CAPACITY // 4
+)  # equal parts of the x range that keep their lowest and highest point when room runs out
 MARKS = 256  # places of non-finite values kept; all are counted
 
 Points = tuple[tuple[float, ...], tuple[float, ...]]
@@ -21,8 +23,9 @@ Points = tuple[tuple[float, ...], tuple[float, ...]]
 class Series:
     """Finite points in order of x, and where values were not finite.
 
-    When full, every four neighbours become their minimum and maximum, so extremes survive any number of
-    decimations. `version` grows with every change, for cheap comparison.
+    When full, the x range is divided into equal columns, and each keeps its minimum and maximum: extremes survive
+    any number of decimations, and the beginning of a long run stays as fine as its end. `version` grows with every
+    change, for cheap comparison.
     """
 
     xs: tuple[float, ...] = ()
@@ -46,8 +49,9 @@ class Series:
             good = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
             xs, ys = [x for x, _ in good], [y for _, y in good]
         all_xs, all_ys = (*self.xs, *xs), (*self.ys, *ys)
-        while len(all_xs) > CAPACITY:
-            all_xs, all_ys = decimate(all_xs, all_ys)
+        if len(all_xs) > CAPACITY:
+            keep = _envelope(all_xs, all_ys, (all_xs[0], all_xs[-1]), COLUMNS)
+            all_xs, all_ys = tuple(map(all_xs.__getitem__, keep)), tuple(map(all_ys.__getitem__, keep))
         marks = self.broken
         if broken and len(marks) < MARKS:
             marks = (marks + broken)[:MARKS]
@@ -89,30 +93,14 @@ class Series:
         return self.xs[best], self.ys[best]
 
 
-def decimate(xs: Sequence[float], ys: Sequence[float]) -> Points:
-    """About half the points: of every four neighbours the lowest and the highest, in their order."""
-    keep: list[int] = []
-    for start in range(0, len(xs), GROUP):
-        keep += _extremes(ys, start, min(start + GROUP, len(xs)))
-    return tuple(map(xs.__getitem__, keep)), tuple(map(ys.__getitem__, keep))
-
-
 def thin(series: Series, low: float, high: float, columns: int) -> Points:
     """What a chart `columns` wide needs to show from `low` to `high`: of every column the lowest and the highest
     point, and at either edge the place where the curve enters or leaves."""
     xs, ys = series.xs, series.ys
     first, last = bisect_left(xs, low), bisect_right(xs, high)
-    keep: Sequence[int]
-    if last - first <= 2 * columns:
-        keep = range(first, last)
-    else:
-        keep = []
-        start, width = first, (high - low) / columns
-        for column in range(1, columns + 1):
-            end = bisect_left(xs, low + column * width, start, last) if column < columns else last
-            if end > start:
-                keep += _extremes(ys, start, end)
-            start = end
+    keep: Sequence[int] = range(first, last)
+    if last - first > 2 * columns:
+        keep = _envelope(xs, ys, (low, high), columns)
     kept_xs, kept_ys = list(map(xs.__getitem__, keep)), list(map(ys.__getitem__, keep))
     if 0 < first < len(xs) and (not kept_xs or kept_xs[0] > low):
         kept_xs.insert(0, low)
@@ -123,11 +111,22 @@ def thin(series: Series, low: float, high: float, columns: int) -> Points:
     return tuple(kept_xs), tuple(kept_ys)
 
 
-def _extremes(ys: Sequence[float], start: int, end: int) -> list[int]:
-    """Where the lowest and the highest of ys[start:end] stand, in order."""
-    part = ys[start:end]
-    low, high = start + part.index(min(part)), start + part.index(max(part))
-    return [low] if low == high else [low, high] if low < high else [high, low]
+def _envelope(
+    xs: Sequence[float], ys: Sequence[float], x_range: tuple[float, float], columns: int
+) -> list[int]:
+    """Where the lowest and the highest point of every column stand, in order; at most two a column."""
+    low, high = x_range
+    start, last = bisect_left(xs, low), bisect_right(xs, high)
+    width = (high - low) / columns
+    keep: list[int] = []
+    for column in range(1, columns + 1):
+        end = bisect_left(xs, low + column * width, start, last) if column < columns else last
+        if end > start:
+            part = ys[start:end]
+            lowest, highest = start + part.index(min(part)), start + part.index(max(part))
+            keep += sorted({lowest, highest})
+        start = end
+    return keep
 
 
 def _between(xs: Sequence[float], ys: Sequence[float], x: float) -> float:

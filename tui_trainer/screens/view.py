@@ -22,7 +22,7 @@ from tui_trainer.engine.events import (
 )
 from tui_trainer.screens.log_history import LogEntry, extended
 from tui_trainer.screens.machine_history import MachineHistory
-from tui_trainer.screens.recorded import Recorded, key_of, record, record_steps
+from tui_trainer.screens.recorded import Recorded, key_of, record_all
 from tui_trainer.session.log_lines import epoch_line, lines_for
 from tui_trainer.session.progress import Progress, advance_progress
 from tui_trainer.session.wording import clean_text
@@ -94,7 +94,9 @@ def advance(view: RunView, event: Event) -> RunView:
 
 
 def advance_all(view: RunView, events: Iterable[Event]) -> RunView:
-    """`view` after `events`, in order; neighbouring steps are taken in together."""
+    """`view` after `events`, in order; neighbouring steps are taken in together, and the curves all at once."""
+    events = list(events)
+    recorded = record_all(view.recorded, events)
     steps: list[StepLogged] = []
     for event in events:
         if isinstance(event, StepLogged):
@@ -104,7 +106,9 @@ def advance_all(view: RunView, events: Iterable[Event]) -> RunView:
             view = _steps(view, steps)
             steps = []
         view = _one(view, event)
-    return _steps(view, steps) if steps else view
+    if steps:
+        view = _steps(view, steps)
+    return replace(view, recorded=recorded) if recorded is not view.recorded else view
 
 
 def with_output(view: RunView, lines: Sequence[str], time: float) -> RunView:
@@ -120,15 +124,12 @@ def _steps(view: RunView, steps: Sequence[StepLogged]) -> RunView:
         progress=advance_progress(view.progress, latest),
         step=latest,
         grad_norm=norms[-1] if norms else view.grad_norm,
-        recorded=record_steps(view.recorded, steps),
     )
 
 
 def _one(view: RunView, event: Event) -> RunView:  # noqa: C901, PLR0912 (a branch an event kind)
     known = isinstance(event, DiagnosticRaised) and any(item.id == event.id for item in view.diagnostics)
-    view = replace(
-        view, progress=advance_progress(view.progress, event), recorded=record(view.recorded, event)
-    )
+    view = replace(view, progress=advance_progress(view.progress, event))
     if isinstance(event, CommandHandled):
         answers = (*view.answers, event)[-ANSWERS_LIMIT:]
         view = replace(view, answers=answers, answers_total=view.answers_total + 1)
