@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import deque
@@ -22,6 +23,7 @@ class FakeRun:
     def __init__(self, events=(), folder: Path | None = None, *, obeys_stop: bool = True) -> None:
         self.folder = folder or Path("/nowhere")
         self.summary: dict[str, Any] | None = None
+        self.accepts = True
         self.commands: list[tuple[str, dict[str, Any]]] = []
         self._obeys_stop = obeys_stop
         self._events: deque[Any] = deque()
@@ -51,10 +53,16 @@ class FakeRun:
 
     def send(self, command: str, **details: Any) -> None:
         self.commands.append((command, details))
-        if command in ("pause", "resume"):
+        if command in ("pause", "resume", "checkpoint", "set_learning_rate", "extend", "roll_back"):
             self.emit(
                 CommandHandled(
-                    time=sample.START, command=command, accepted=True, epoch=1, step=5, message="done"
+                    time=sample.START,
+                    command=command,
+                    accepted=self.accepts,
+                    epoch=1,
+                    step=5,
+                    message="done" if self.accepts else "not now",
+                    details=details,
                 )
             )
         if command == "stop" and self._obeys_stop:
@@ -65,6 +73,29 @@ class FakeRun:
 
     def wait(self, timeout: float | None = None) -> bool:
         return self._over.wait(timeout)
+
+
+def saved_run(folder: Path) -> Path:
+    """A run folder with the checkpoints of two states in four files, and one that is gone."""
+    checkpoints = folder / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    files: dict[str, Any] = {"gone.pt": {"epoch": 3, "step": 9, "metrics": {}, "sha256": "x"}}
+    for epoch, names in (
+        (2, ["checkpoint_epoch_2.pt"]),
+        (4, ["checkpoint_epoch_4.pt", "best_model.pt", "last_model.pt"]),
+    ):
+        for name in names:
+            (checkpoints / name).touch()
+            files[name] = {
+                "epoch": epoch,
+                "step": 45 * epoch,
+                "epoch_complete": True,
+                "metrics": {"val_loss": 1.0 / epoch},
+                "sha256": f"{epoch}",
+                "saved_at": f"2025-10-09T08:5{epoch}:00.000Z",
+            }
+    (checkpoints / "manifest.json").write_text(json.dumps({"files": files, "pending": {}}))
+    return folder
 
 
 class InlinePainter:

@@ -10,6 +10,7 @@ from fake_run import FakeRun, InlinePainter, until
 
 from tui_trainer.engine.events import LogLine
 from tui_trainer.screens.app import MLTrainerApp
+from tui_trainer.screens.control_dialogs import StopDialog
 from tui_trainer.screens.dialogs import Ask, Help, Saving
 from tui_trainer.screens.keys import BINDINGS
 from tui_trainer.screens.log_pane import LogPane
@@ -71,7 +72,7 @@ async def test_s_asks_then_stops_and_stays():
     async with app_for(run).run_test(size=SIZE) as pilot:
         await ready(pilot)
         await pilot.press("s")
-        assert isinstance(pilot.app.screen, Ask)
+        assert isinstance(pilot.app.screen, StopDialog)
         await pilot.press("n")
         assert names(run) == []
         await pilot.press("s", "y")

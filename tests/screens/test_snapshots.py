@@ -70,7 +70,7 @@ def test_no_color(snap_compare, monkeypatch):
 
 
 @pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("key", ["q", "s", "question_mark"])
+@pytest.mark.parametrize("key", ["q", "question_mark"])
 def test_dialogs(snap_compare, monkeypatch, key, size):
     app = app_for(TRAINING)
     assert snap_compare(app, terminal_size=size, press=[key], run_before=settle)

@@ -11,13 +11,13 @@ import traceback
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual import on
 from textual.app import App, SystemCommand
 from textual.message import Message
 
-from tui_trainer.screens import panels
+from tui_trainer.screens import controls, panels
 from tui_trainer.screens.baseline import BaselineScreen
 from tui_trainer.screens.chart_memory import ChartMemory
 from tui_trainer.screens.dialogs import Ask, Help, Saving
@@ -124,6 +124,7 @@ class MLTrainerApp(App[Outcome]):
         self._leaving = False
         self._signal: int | None = None
         self._asked_to_stop = False
+        self._answers = controls.Answers()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The colours that our styles name beside Textual's."""
@@ -218,6 +219,7 @@ class MLTrainerApp(App[Outcome]):
         """Show the newest view; leave when that is what was waited for."""
         self._update_pending = False
         self.show(self.view)
+        self._answers.tell(self)
         never_began = self.view.status == "failed" and not self.view.attempt
         if self.view.is_over and (self._leaving or never_began):
             self.exit(Outcome("quit", self.handle, self.view, signal=self._signal))
@@ -233,25 +235,27 @@ class MLTrainerApp(App[Outcome]):
 
     def action_pause(self) -> None:
         """Pause, or go on."""
-        self._send("resume" if self.view.status == "paused" else "pause")
+        self.send("resume" if self.view.status == "paused" else "pause")
 
     def action_checkpoint(self) -> None:
         """Save a checkpoint at the next step."""
-        if self._send("checkpoint"):
-            self.notify("A checkpoint is written at the next step.", markup=False)
+        self.send("checkpoint")
+
+    def action_learning_rate(self) -> None:
+        """Ask for a learning rate, then set it."""
+        controls.ask_learning_rate(self)
+
+    def action_epochs(self) -> None:
+        """Ask for a number of epochs, then change it."""
+        controls.ask_epochs(self)
+
+    def action_roll_back(self) -> None:
+        """Ask for a checkpoint, ask again, then go back to it."""
+        controls.ask_roll_back(self)
 
     def action_stop(self) -> None:
-        """Ask, then stop the run and stay."""
-        if self._is_over():
-            self.notify("The run is over already.", markup=False)
-            return
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self._send("stop")
-
-        text = "The run ends after its current step. A checkpoint is written, and it can be resumed later."
-        self.push_screen(Ask("Stop the training?", text, "stop", "keep training"), answered)
+        """Ask when, then stop the run and stay."""
+        controls.ask_stop(self)
 
     def action_leave(self) -> None:
         """Leave at once when the run is over; else ask, then let it save first."""
@@ -369,14 +373,21 @@ class MLTrainerApp(App[Outcome]):
     def _is_over(self) -> bool:
         return self.view.is_over or (self.handle is not None and self.handle.wait(0))
 
-    def _send(self, command: str) -> bool:
-        if self.handle is None:
-            self.notify("The run has not started yet.", markup=False)
+    @property
+    def run_folder(self) -> Path | None:
+        """Of the run that can be commanded; None, having said why, where none can be."""
+        if self.handle is not None and not self._is_over():
+            return self.handle.folder
+        said = "The run has not started yet." if self.handle is None else "The run is over already."
+        self.notify(said, markup=False)
+        return None
+
+    def send(self, command: str, **details: Any) -> bool:
+        """Ask the run for a command, and tell its answer when it comes; False where nothing can be asked."""
+        if self.handle is None or self.run_folder is None:
             return False
-        if self._is_over():
-            self.notify("The run is over already.", markup=False)
-            return False
-        self.handle.send(command)
+        self._answers.expect(command)
+        self.handle.send(command, **details)
         return True
 
     def _leave(self) -> None:

@@ -9,7 +9,35 @@ BINDINGS: list[Binding] = [
     Binding(
         "c", "checkpoint", "Checkpoint", id="run.checkpoint", tooltip="Save a checkpoint at the next step"
     ),
-    Binding("s", "stop", "Stop", id="run.stop", tooltip="Stop the training; the app stays open (asks first)"),
+    Binding(
+        "l",
+        "learning_rate",
+        "Learning rate",
+        id="run.learning_rate",
+        tooltip="Set the learning rate, now and for the rest of the run",
+    ),
+    Binding(
+        "e",
+        "epochs",
+        "Epochs",
+        show=False,
+        id="run.epochs",
+        tooltip="Train for more epochs than planned, or fewer",
+    ),
+    Binding(
+        "r",
+        "roll_back",
+        "Roll back",
+        id="run.roll_back",
+        tooltip="Go back to a checkpoint and on from there (asks)",
+    ),
+    Binding(
+        "s",
+        "stop",
+        "Stop",
+        id="run.stop",
+        tooltip="Stop now or after the epoch; the app stays open (asks first)",
+    ),
     Binding(
         "m", "metrics", "Metrics", id="charts.metrics", tooltip="Choose the charts from everything recorded"
     ),
