@@ -56,7 +56,7 @@ class BaselineScreen(Screen[None]):
                 yield Rows(id="machine")
                 yield Rows(id="epochs")
         yield LogPane(id="log")
-        yield Footer()
+        yield Footer(compact=True)  # so that all that matters fits in 80 columns
 
     def on_mount(self) -> None:
         """Name the panels."""

@@ -38,6 +38,10 @@ BINDINGS: list[Binding] = [
         id="run.stop",
         tooltip="Stop now or after the epoch; the app stays open (asks first)",
     ),
+    Binding("q", "leave", "Quit", id="app.quit", tooltip="Save a checkpoint and quit (asks first)"),
+    Binding(
+        "question_mark", "help", "Help", key_display="?", id="app.help", tooltip="What is shown, and all keys"
+    ),
     Binding(
         "m", "metrics", "Metrics", id="charts.metrics", tooltip="Choose the charts from everything recorded"
     ),
@@ -70,10 +74,6 @@ BINDINGS: list[Binding] = [
     ),
     Binding(
         "end", "log_follow", "Follow log", show=False, id="log.follow", tooltip="Show the newest log lines"
-    ),
-    Binding("q", "leave", "Quit", id="app.quit", tooltip="Save a checkpoint and quit (asks first)"),
-    Binding(
-        "question_mark", "help", "Help", key_display="?", id="app.help", tooltip="What is shown, and all keys"
     ),
     Binding(
         "y", "copy_folder", "Copy path", show=False, id="run.copy", tooltip="Copy the path of the run folder"

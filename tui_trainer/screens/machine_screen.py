@@ -42,7 +42,7 @@ class MachineScreen(Screen[None]):
         """One column of rows that scrolls."""
         with VerticalScroll(id="page"):
             yield Rows(id="machine-page")
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Show what is known so far."""

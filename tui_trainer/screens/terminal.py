@@ -27,6 +27,9 @@ RESET = (
     "\x1b[?7h\x1b[?25h\x1b[0m"
 )
 LEAVE = "\x1b[<u\x1b[?1049l"  # keyboard protocol back, main screen: only where Textual did not come to it
+IN_ASCII = str.maketrans("─━│┃┄·•●○▲÷×→←↑↓…▏▎▍▌▋▊▉█▔▁▕╸╺", "--||-.**o^/x><^v~||||####-_|--") | dict.fromkeys(
+    map(ord, "╭╮╰╯┌┐└┘├┤┬┴┼╴╶"), "+"
+)  # each as wide as what it stands for
 TAIL_BYTES = 64 * 1024  # read at once; a flood's middle is left out of the pane
 TAIL_LINES = 200
 FILE_LIMIT = 32 * 1024 * 1024
@@ -57,6 +60,8 @@ class TerminalWriter:
 
     def write(self, text: str) -> int:
         """Write all of `text`."""
+        if self._encoding == "ascii":
+            text = text.translate(IN_ASCII)
         data = text.encode(self._encoding, "replace")
         while data and not self.gone:
             try:

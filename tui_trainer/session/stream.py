@@ -56,7 +56,9 @@ class StreamSubscription:
                     continue
             kept.append(event)
         self._events = kept
-        self._thin_at = max(_BUFFER, 2 * len(kept))  # what cannot be thinned out must not be gone through each time
+        self._thin_at = max(
+            _BUFFER, 2 * len(kept)
+        )  # what cannot be thinned out must not be gone through each time
 
 
 class EventStream:
