@@ -27,7 +27,7 @@ BINDINGS: list[Binding] = [
     Binding(
         "r",
         "roll_back",
-        "Roll back",
+        "Rollback",
         id="run.roll_back",
         tooltip="Go back to a checkpoint and on from there (asks)",
     ),
