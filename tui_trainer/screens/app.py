@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from textual import on
 from textual.app import App, SystemCommand
 from textual.message import Message
+from textual.screen import ModalScreen
 
 from tui_trainer.screens import controls, panels
 from tui_trainer.screens.baseline import BaselineScreen
 from tui_trainer.screens.chart_memory import ChartMemory
+from tui_trainer.screens.comparison import CompareScreen
 from tui_trainer.screens.dialogs import Ask, Help, Saving
 from tui_trainer.screens.feed import Feed
-from tui_trainer.screens.keys import BINDINGS, CHART_BINDINGS
+from tui_trainer.screens.keys import BINDINGS, CHART_BINDINGS, OWN_ACTIONS, PANEL_ACTIONS
 from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.machine_screen import MachineScreen
 from tui_trainer.screens.painting import Painter
@@ -33,15 +35,18 @@ from tui_trainer.screens.preferences import (
     remember,
     with_keys,
 )
+from tui_trainer.screens.runs import RunsScreen
 from tui_trainer.screens.terminal import OutputTail, Terminal, send_output_to, wants_ascii
 from tui_trainer.screens.themes import HIGH_CONTRAST, THEME_VARIABLES
 from tui_trainer.screens.view import RunView
+from tui_trainer.session.run_folder import DEFAULT_ROOT
+from tui_trainer.session.run_index import RunIndex
 from tui_trainer.session.wording import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from textual.binding import BindingType
+    from textual.binding import Binding, BindingType
     from textual.screen import Screen
     from textual.theme import Theme
 
@@ -105,6 +110,7 @@ class MLTrainerApp(App[Outcome]):
         view: RunView | None = None,
         preferences: Preferences | None = None,
         chart_memory: ChartMemory | None = None,
+        run_roots: Sequence[Path] = (DEFAULT_ROOT,),
     ) -> None:
         super().__init__()
         self._preferences = preferences or Preferences()
@@ -117,6 +123,7 @@ class MLTrainerApp(App[Outcome]):
         self._start_run = start
         self._painter = painter
         self._chart_memory = chart_memory
+        self._run_roots = tuple(run_roots)
         self._terminal = terminal
         self._glyphs = panels.ASCII if ascii else panels.UNICODE
         self._feed: Feed | None = None
@@ -228,8 +235,9 @@ class MLTrainerApp(App[Outcome]):
         """Show `view` on the phase's screen, whatever dialog is in front of it."""
         self.view = view
         for screen in self.screen_stack:
-            if isinstance(screen, (BaselineScreen, MachineScreen)) and screen.is_mounted:
-                screen.show(view)
+            if isinstance(screen, (BaselineScreen, MachineScreen)) and screen.is_mounted:  # noqa: SIM102 (mypy needs the type first)
+                if screen.shows_own_run:
+                    screen.show(view)
 
     # Keys
 
@@ -264,7 +272,7 @@ class MLTrainerApp(App[Outcome]):
         if self._is_over():
             self._leave()
             return
-        if len(self.screen_stack) > 1:
+        if isinstance(self.screen, ModalScreen):
             return
 
         def answered(yes: bool | None) -> None:
@@ -278,10 +286,32 @@ class MLTrainerApp(App[Outcome]):
         """Leave without waiting for the run."""
         self.exit(Outcome("abandoned", self.handle, self.view, signal=self._signal))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that steer this app's run are not there while another run is looked at."""
+        if action in OWN_ACTIONS and self.screen_stack:
+            return bool(getattr(self.screen, "shows_own_run", True))
+        if action in PANEL_ACTIONS and self.screen_stack:
+            return not isinstance(self.screen, (RunsScreen, CompareScreen))
+        return super().check_action(action, parameters)
+
+    def action_runs(self) -> None:
+        """Open the list of runs, once."""
+        if isinstance(self.screen, ModalScreen) or any(
+            isinstance(item, RunsScreen) for item in self.screen_stack
+        ):
+            return
+        folder = self.handle.folder if self.handle is not None else None
+        roots = [*self._run_roots, *([folder.parent] if folder is not None else [])]
+        self.push_screen(RunsScreen(RunIndex(roots), self._painter, self._glyphs, present=self._own_folder))
+
+    def _own_folder(self) -> Path | None:
+        return self.handle.folder if self.handle is not None else None
+
     def action_help(self) -> None:
         """Keys, and how to read the screen."""
         keys = self._preferences.keys
-        self.push_screen(Help(with_keys(BINDINGS, keys), with_keys(CHART_BINDINGS, keys)))
+        here: Sequence[Binding] = getattr(self.screen, "help_bindings", ())
+        self.push_screen(Help(with_keys([*here, *BINDINGS], keys), with_keys(CHART_BINDINGS, keys)))
 
     def action_copy_folder(self) -> None:
         """Put the run folder's path on the clipboard, through the terminal: that works over SSH too."""

@@ -17,6 +17,7 @@ from tui_trainer.screens.rows import Rows
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
+    from tui_trainer.screens.canvas import Row
     from tui_trainer.screens.chart_memory import ChartMemory
     from tui_trainer.screens.painting import ChartPainter
     from tui_trainer.screens.view import RunView
@@ -26,6 +27,8 @@ SLOW_SECONDS = 1.0  # charts and log are most of what goes over the wire: 10 kB 
 
 class BaselineScreen(Screen[None]):
     """Charts, the run's numbers, its log: the latest view it was given, the pictures the painter draws."""
+
+    shows_own_run = True
 
     # Textual declares these as instance variables and reads them from the class.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012
@@ -69,7 +72,7 @@ class BaselineScreen(Screen[None]):
         """Show a newer view."""
         self._view = view
         header = self.query_one("#header", Rows)
-        header.set_rows([panels.header_row(view, header.size.width, self._glyphs)])
+        header.set_rows([self.header(header.size.width)])
         run = self.query_one("#run", Rows)
         run.set_title(f"Run, attempt {view.attempt}" if view.attempt > 1 else "Run")
         run.set_rows(panels.run_rows(view, run.size.width, run.size.height, self._glyphs))
@@ -81,6 +84,10 @@ class BaselineScreen(Screen[None]):
             epochs.set_rows(panels.epoch_rows(view, epochs.size.width, epochs.size.height))
         if view.is_over or len(view.recorded.traces) != self._charted:
             self._show_slow()  # a curve has begun or ended; otherwise the timer is soon enough
+
+    def header(self, width: int) -> Row:
+        """The first row: which run this is, and its state."""
+        return panels.header_row(self._view, width, self._glyphs)
 
     def on_resize(self) -> None:
         """Lay the text out anew once the panels have their new sizes."""

@@ -17,7 +17,8 @@ Run = tuple[str, str]  # (text, role); roles are names that the app's styles kno
 Row = tuple[Run, ...]
 
 MIN_WIDTH, MIN_HEIGHT = 12, 4
-ROLES = ("axis", "raw", "train", "val", "best", "bad", "over1", "over2", "over3")
+ROLES = ("axis", "raw", "train", "val", "best", "bad", "over1", "over2", "over3",
+         "run1", "run2", "run3", "run4", "run5", "run6")  # fmt: skip
 FAR = 4.0  # heights of the chart: lines to points farther off than this are drawn as if they led here
 _COLOR = re.compile(r"\x1b\[38;5;(\d+)m|\x1b\[0m")
 _ASCII = str.maketrans({"│": "|", "─": "-", "┤": "+", "┬": "+", "└": "+", "┼": "+", "●": "o"})
@@ -27,7 +28,8 @@ _ASCII = str.maketrans({"│": "|", "─": "-", "┤": "+", "┬": "+", "└": "
 class Curve:
     """One line of a chart. `style`: "faint" (a cloud behind), "line", or "dots" (a dot on every point).
 
-    `broken`: where values were not finite. `label` is written at the end of the line.
+    `broken`: where values were not finite. `label` is written on the line: at its
+    end, or at these shares of its points (`label_at`).
     """
 
     role: str
@@ -36,6 +38,7 @@ class Curve:
     ys: tuple[float, ...]
     broken: tuple[float, ...] = ()
     label: str = ""
+    label_at: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,8 @@ def _draw_curve(curve: Curve, x_range: tuple[float, float], y: YAxis, width: int
         if places and y.cut:
             plt.scatter([x / width for x in sorted(places)], [edge] * len(places), color=color, marker=sign)
     if curve.label and dots:
-        plt.scatter([dots[-1][0]], [dots[-1][1]], color=color, marker=curve.label)
+        named = [dots[round(share * (len(dots) - 1))] for share in curve.label_at]
+        plt.scatter([x for x, _ in named], [value for _, value in named], color=color, marker=curve.label)
 
 
 def _extent(curves: tuple[Curve, ...]) -> tuple[float, float]:

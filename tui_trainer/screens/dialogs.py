@@ -42,6 +42,15 @@ class Ask(ModalScreen[bool]):
         self.dismiss(answer)
 
 
+class Confirm(Ask, inherit_bindings=False):
+    """A question whose yes cannot be taken back: `y` alone says yes."""
+
+    BINDINGS: ClassVar[list[Binding]] = [
+        Binding("y", "answer(True)", "Yes", id="confirm.yes"),
+        Binding("n,escape,q,enter", "answer(False)", "No", id="confirm.no"),
+    ]
+
+
 class Saving(ModalScreen[None]):
     """Shown while the run stops and its last checkpoint is written. `x` does not wait for it."""
 

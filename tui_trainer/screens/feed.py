@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tui_trainer.session.protocol import RunHandle
 
 TICK_SECONDS = 0.25
+BURST = (
+    500  # so many events at once are a past that is read back: the rest of it does not wait for the next tick
+)
 
 
 class Feed(threading.Thread):
@@ -61,7 +64,7 @@ class Feed(threading.Thread):
                     self._on_view(view)
                 if over and not events and not view.is_over:
                     return  # died without a last word; the app asks the handle
-                self._stop.wait(TICK_SECONDS if events else 0)
+                self._stop.wait(TICK_SECONDS if 0 < len(events) < BURST else 0)
         finally:
             subscription.close()
 

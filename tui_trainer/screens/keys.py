@@ -47,6 +47,7 @@ BINDINGS: list[Binding] = [
     ),
     Binding("f", "full_chart", "Full", id="charts.full", tooltip="One chart over the whole screen, or back"),
     Binding("g", "machine", "Machine", id="view.machine", tooltip="GPUs, their processes, CPU, memory, disk"),
+    Binding("f6,o", "runs", "Runs", id="app.runs", tooltip="All runs here: open, compare, delete"),
     Binding(
         "slash",
         "log_filter",
@@ -121,4 +122,34 @@ CHART_BINDINGS: list[Binding] = [
     Binding("enter", "full", "Full", id="chart.full", show=False, tooltip="The same as f"),
     Binding("escape", "back", "Back", id="chart.back", key_display="Esc", show=False,
             tooltip="Without the cursor; then back to all charts; then out of the charts"),
+]  # fmt: skip
+
+OWN_ACTIONS = frozenset(
+    {item.action for item in BINDINGS if (item.id or "").startswith("run.")} | {"machine", "runs"}
+)
+"""What concerns this app's own run: not to be had while others are looked at."""
+
+PANEL_ACTIONS = frozenset(item.action for item in BINDINGS if (item.id or "").startswith(("charts.", "log.")))
+"""What needs a run's charts and log in front."""
+
+BACK = Binding("escape", "close", "Back", id="page.back", tooltip="Back to where this was opened from")
+
+RUNS_BINDINGS: list[Binding] = [
+    BACK,
+    Binding("c", "compare", "Compare", id="runs.compare", tooltip="Compare the marked runs"),
+    Binding("s", "sort(1)", "Sort", id="runs.sort", tooltip="Sort by the next column"),
+    Binding(
+        "S", "sort(-1)", "Sort left", show=False, id="runs.sort_left", tooltip="Sort by the column before"
+    ),
+    Binding("r", "turn", "Reverse", show=False, id="runs.reverse", tooltip="Sort the other way round"),
+    Binding(
+        "x,delete", "delete", "Delete", id="runs.delete", tooltip="Delete this run for good (asks first)"
+    ),
+]
+
+COMPARE_BINDINGS: list[Binding] = [
+    Binding("m", "metric(1)", "Next metric", id="compare.metric", tooltip="Show the next metric in the chart"),
+    Binding("M", "metric(-1)", "Metric before", show=False, id="compare.metric_before",
+            tooltip="Show the metric before"),
+    BACK,
 ]  # fmt: skip

@@ -29,6 +29,8 @@ PROCESSES_SHOWN = 8
 class MachineScreen(Screen[None]):
     """Everything that is known of the machine, from the same view as the panel."""
 
+    shows_own_run = True
+
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]  # Textual types it wider
         Binding("g,escape,q", "app.pop_screen", "Back", key_display="Esc", id="machine.close"),
     ]

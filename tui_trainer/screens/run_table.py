@@ -88,10 +88,10 @@ def _text(entry: RunEntry, column: str, *, now: float, size: int | None) -> str:
         "name": clean_text(entry.name, limit=200),
         "monitor": clean_text(entry.monitor, limit=60),
         "best": "" if entry.best is None else format_metric(entry.monitor, entry.best),
-        "epochs": f"{entry.epochs}{planned}",
+        "epochs": "" if entry.status == UNREADABLE else f"{entry.epochs}{planned}",
         "started": "" if entry.started is None else short_time(entry.started, now),
         "duration": "" if seconds is None else format_duration(seconds),
-        "attempts": str(entry.attempts),
+        "attempts": str(entry.attempts or ""),
         "size": "" if size is None else format_bytes(size),
         "device": clean_text(entry.device, limit=20),
         "diagnostics": ", ".join(clean_text(code, limit=60) for code in entry.diagnostics),
@@ -164,7 +164,7 @@ def detail_rows(entry: RunEntry, width: int, *, now: float, size: int | None) ->
     word, role = status_words(entry)
     rows: list[Row] = []
     if entry.status == "died":
-        message = "its process is gone; go on with it: mltrainer-tui --resume FOLDER"
+        message = f"its process is gone. Go on with it: mltrainer-tui --resume {clean_text(entry.folder)}"
     else:
         message = clean_text(entry.message)
     head = f"{word}: {message}" if message else word
@@ -179,12 +179,13 @@ def detail_rows(entry: RunEntry, width: int, *, now: float, size: int | None) ->
                 (crop(f"{clean_text(entry.monitor)} {value}{at} ({better})", width - 10), "good"),
             )
         )
-    facts = [f"{entry.attempts} attempts" if entry.attempts != 1 else "1 attempt"]
+    facts = [f"{entry.attempts} attempt{'s' if entry.attempts > 1 else ''}"] if entry.attempts else []
     facts += [clean_text(entry.device)] if entry.device else []
     facts += [f"{entry.parameters:,} parameters".replace(",", " ")] if entry.parameters is not None else []
     facts += [f"took {format_duration(took(entry, now))}"] if took(entry, now) is not None else []
     facts += [f"{format_bytes(size)} on disk"] if size is not None else []
-    rows.append((("facts     ", "dim"), (crop(", ".join(facts), width - 10), "text")))
+    if facts:
+        rows.append((("facts     ", "dim"), (crop(", ".join(facts), width - 10), "text")))
     if entry.diagnostics:
         codes = ", ".join(clean_text(code) for code in entry.diagnostics)
         rows.append((("problems  ", "dim"), (crop(codes, width - 10), "bad")))

@@ -18,6 +18,12 @@ THEME_VARIABLES = {
     "compared-1": "#b04a90",
     "compared-2": "#4477dd",
     "compared-3": "#2a9a4a",
+    "run1": "#56b4e9",
+    "run2": "#e69f00",
+    "run3": "#2fbf8f",
+    "run4": "#f0e442",
+    "run5": "#cc79a7",
+    "run6": "#d55e00",
 }
 """Names that `app.tcss` uses; a theme may give others in its `variables`."""
 

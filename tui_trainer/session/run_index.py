@@ -74,6 +74,7 @@ class RunIndex:
     def __init__(self, roots: Iterable[Path]) -> None:
         self.roots = distinct(roots)
         self._known: dict[Path, tuple[object, RunEntry]] = {}
+        self._sizes: dict[Path, tuple[RunEntry, int]] = {}
 
     def refresh(self) -> tuple[RunEntry, ...]:
         """All runs there are now, in no order. No folder, however broken, makes this raise."""
@@ -89,6 +90,13 @@ class RunIndex:
                     known[folder] = (signature, entry)
         self._known = known
         return tuple(entry for _, entry in known.values())
+
+    def size(self, entry: RunEntry) -> int:
+        """Bytes on disk of a run of the last list; walks the folder where the run has changed."""
+        known = self._sizes.get(entry.folder)
+        if known is None or known[0] is not entry or entry.is_live:
+            self._sizes[entry.folder] = known = (entry, size_on_disk(entry.folder))
+        return known[1]
 
     def _folders(self) -> Iterator[Path]:
         for root in self.roots:
