@@ -7,8 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import sample_run as sample
-
+from tests.reports import sample_run as sample
 from tui_trainer.config.loading import change_config, dump_config, load_config
 from tui_trainer.engine.events import EpochFinished, encode, iso_time, json_safe
 

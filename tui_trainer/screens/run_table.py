@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_trainer.screens.panels import STATUS_WORDS
@@ -18,7 +19,6 @@ from tui_trainer.session.wording import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from tui_trainer.screens.canvas import Row, Run
     from tui_trainer.session.run_index import RunEntry
@@ -164,7 +164,7 @@ def detail_rows(entry: RunEntry, width: int, *, now: float, size: int | None) ->
     word, role = status_words(entry)
     rows: list[Row] = []
     if entry.status == "died":
-        message = f"its process is gone. Go on with it: mltrainer-tui --resume {clean_text(entry.folder)}"
+        message = f"its process is gone. Go on with it: mltrainer-tui --resume {shown_path(entry.folder)}"
     else:
         message = clean_text(entry.message)
     head = f"{word}: {message}" if message else word
@@ -191,9 +191,15 @@ def detail_rows(entry: RunEntry, width: int, *, now: float, size: int | None) ->
         rows.append((("problems  ", "dim"), (crop(codes, width - 10), "bad")))
     if entry.lineage:
         rows.append((("began from", "dim"), (crop(" " + clean_text(entry.lineage), width - 10), "text")))
-    place = clean_text(entry.folder)
+    place = shown_path(entry.folder)
     rows.append((("folder    ", "dim"), (_tail(place, width - 10), "text")))
     return rows
+
+
+def shown_path(path: Path) -> str:
+    """A path as people would type it here: from the working directory where it lies in it."""
+    here = Path.cwd()
+    return clean_text(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _tail(text: str, width: int) -> str:

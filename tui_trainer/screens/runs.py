@@ -27,6 +27,7 @@ from tui_trainer.screens.run_table import (
     columns_for,
     detail_rows,
     in_order,
+    shown_path,
 )
 from tui_trainer.session.run_removal import refusal, remove_run
 from tui_trainer.session.wording import clean_text, crop, format_bytes
@@ -243,7 +244,7 @@ class RunsScreen(Screen[None]):
         header = self.query_one("#header", Rows)
         header.set_rows([self._header_row(header.size.width)])
         if not self._entries:
-            places: list[Row] = [((f"    {clean_text(root)}", "text"),) for root in self._index.roots]
+            places: list[Row] = [((f"    {shown_path(root)}", "text"),) for root in self._index.roots]
             advice: list[Row] = [
                 ((line, "strong" if not number else "dim"),) for number, line in enumerate(EMPTY)
             ]
@@ -361,7 +362,7 @@ class RunsScreen(Screen[None]):
 
         size = self._sizes.get(entry.folder)
         text = (
-            f"{clean_text(entry.folder)}\n\nIts checkpoints, curves, logs and reports"
+            f"{shown_path(entry.folder)}\n\nIts checkpoints, curves, logs and reports"
             f"{f' ({format_bytes(size)})' if size is not None else ''} are gone for good. {self._heirs(entry)}"
         )
         self.app.push_screen(Confirm(f"Delete {name}?", text, "delete", "keep"), answered)
