@@ -1,4 +1,4 @@
-"""`python -m benchmarks [speed|memory|startup|checkpoint|app|all]`: measure, and print a table."""
+"""`python -m benchmarks [speed|memory|startup|checkpoint|app|replay|all]`: measure, and print a table."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import app, checkpoint, memory, speed, startup
+from benchmarks import app, checkpoint, memory, replay, speed, startup
 from benchmarks.contenders import CONTENDERS
 from benchmarks.workloads import WORKLOADS
 
-PARTS = ("speed", "memory", "startup", "checkpoint", "app", "all")
+PARTS = ("speed", "memory", "startup", "checkpoint", "app", "replay", "all")
 
 
 def main() -> int:
-    """Exit code 1 when a limit of memory, startup, checkpoint or app was missed."""
+    """Exit code 1 when a limit of memory, startup, checkpoint, app or replay was missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("part", nargs="?", choices=PARTS, default="all")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="torch threads")
@@ -51,6 +51,8 @@ def main() -> int:
         good.append(checkpoint.main(options.threads[0], options.repeats))
     if "app" in chosen:
         good.append(app.main(options.repeats, options.minutes))
+    if "replay" in chosen:
+        good.append(replay.main(options.repeats))
     return 0 if all(good) else 1
 
 

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from tui_trainer.session.protocol import RunHandle
 
 TICK_SECONDS = 0.25
-BURST = (
-    500  # so many events at once are a past that is read back: the rest of it does not wait for the next tick
-)
+BURST = 500  # so many events at once are a past that is read back: its rest does not wait for the next tick
 
 
 class Feed(threading.Thread):
@@ -53,15 +51,17 @@ class Feed(threading.Thread):
             return
         self._on_started(handle)
         subscription = handle.subscribe("screen")
-        view = RunView()
+        view = shown = RunView()
+        shown_at = -TICK_SECONDS
         try:
             while not self._stop.is_set():
                 over = handle.wait(0)
                 events = subscription.poll(TICK_SECONDS)
-                before = view
                 view = self._with_prints(advance_all(view, events))
-                if view is not before:
+                due = len(events) < BURST or view.is_over or time.monotonic() - shown_at >= TICK_SECONDS
+                if view is not shown and due:
                     self._on_view(view)
+                    shown, shown_at = view, time.monotonic()
                 if over and not events and not view.is_over:
                     return  # died without a last word; the app asks the handle
                 self._stop.wait(TICK_SECONDS if 0 < len(events) < BURST else 0)

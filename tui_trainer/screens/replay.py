@@ -60,6 +60,11 @@ class ReplayScreen(BaselineScreen):
         self._feed.stop()
         self._channel.close()
 
+    @property
+    def shown(self) -> RunView:
+        """The view that is on the screen."""
+        return self._view
+
     def header(self, width: int) -> Row:
         """Says in the first place that this is not the run that the keys steer."""
         view = self._view

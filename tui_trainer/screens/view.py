@@ -129,7 +129,8 @@ def _steps(view: RunView, steps: Sequence[StepLogged]) -> RunView:
 
 def _one(view: RunView, event: Event) -> RunView:  # noqa: C901, PLR0912 (a branch an event kind)
     known = isinstance(event, DiagnosticRaised) and any(item.id == event.id for item in view.diagnostics)
-    view = replace(view, progress=advance_progress(view.progress, event))
+    progress = advance_progress(view.progress, event)
+    view = view if progress is view.progress else replace(view, progress=progress)
     if isinstance(event, CommandHandled):
         answers = (*view.answers, event)[-ANSWERS_LIMIT:]
         view = replace(view, answers=answers, answers_total=view.answers_total + 1)

@@ -1,7 +1,8 @@
 """`events.jsonl` read back: in bursts from its start, and on while it grows.
 
 A million steps must open at once, and reading a line in full costs 10 µs: of a long stretch of step lines only those
-that a chart would show are read in full, found by a look at the two numbers that curves are made of.
+that a chart would show are read in full, found by a look at the two numbers that curves are made of, and a few evenly
+spaced ones. Raw curves keep every extreme; smoothed ones are then those of a sample.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 BURST_BYTES = 4 << 20
 LONGEST_LINE = 64 << 20
 STEPS_KEPT = 1500  # in one burst, all of them up to here; of more, the extremes of groups of neighbours
-GROUPS = 300
+GROUPS = 128
+EVENLY = 3  # of each group, besides: averages over extremes alone would not be averages
 SAMPLES_KEPT = 300  # the machine's, at the end of the file: screens show the latest few minutes
 _STEP = re.compile(
     rb'\{"kind":"step","time":"[^"]*","epoch":\d+,"step":\d+,"step_in_epoch":\d+,"loss":([^,]+),'
@@ -89,13 +91,13 @@ class EventFile:
 
 
 def _telling(lines: Sequence[bytes], steps: Sequence[int]) -> set[int]:
-    """Which of the step lines to read in full: lowest and highest loss and norm of each group of neighbours, every one
-    that is not finite or looks damaged, and the last."""
-    telling = {steps[-1]}
+    """Which of the step lines to read in full: lowest and highest loss and norm of each group of neighbours, a few
+    evenly spaced ones, every one that is not finite or looks damaged, and the last."""
+    size = -(-len(steps) // GROUPS)
+    telling = {steps[-1], *steps[:: max(1, size // EVENLY)]}
     losses: list[tuple[float, int]] = []
     norms: list[tuple[float, int]] = []
     match = _STEP.match
-    size = -(-len(steps) // GROUPS)
     for start in range(0, len(steps), size):
         losses.clear()
         norms.clear()

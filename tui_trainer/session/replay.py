@@ -18,7 +18,7 @@ from tui_trainer.engine.events import (
     json_safe,
 )
 from tui_trainer.session.event_file import EventFile
-from tui_trainer.session.run_folder import is_live, read_run_json
+from tui_trainer.session.run_folder import GOING_ON, is_live, read_run_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,12 +75,20 @@ class RunReplay:
     def wait(self, timeout: float | None = None) -> bool:
         """True when no process has the run; False when `timeout` seconds passed first."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while is_live(self._folder):
+        while not self._is_over():
             left = LOOK_S if deadline is None else min(LOOK_S, deadline - time.monotonic())
             if left <= 0:
                 return False
             time.sleep(left)
         return True
+
+    def _is_over(self) -> bool:
+        """By its record, so that the lock is not asked about a run that has ended."""
+        try:
+            record = read_run_json(self._folder)
+        except RunFolderError:
+            record = None
+        return record is None or record.get("status") not in GOING_ON or not is_live(self._folder)
 
     def remove(self, reader: ReplaySubscription) -> None:
         """Forget a reader."""

@@ -23,6 +23,7 @@ from tui_trainer.engine.manifest import write_atomically
 RUN_JSON, CONFIG_YAML, LOCK = "run.json", "training_config.yaml", ".lock"
 DEFAULT_ROOT = Path("checkpoints")
 FINISHED = ("completed", "early_stopped")
+GOING_ON = ("running", "paused")  # a run that says so may have died all the same: see `is_live`
 _WRITTEN = (CONFIG_YAML, "events.jsonl", "training.log", "diagnostics.jsonl", "metrics.json", "summary.json",
             "epoch_metrics.csv")  # fmt: skip
 _QUIET_S = 120.0  # a run on another machine that wrote nothing for so long counts as dead
@@ -302,7 +303,7 @@ def is_live(folder: Path) -> bool:
 def _grows_elsewhere(folder: Path) -> bool:
     with contextlib.suppress(OSError, RunFolderError):
         record = read_run_json(folder) or {}
-        if record.get("status") in ("running", "paused") and isinstance(record.get("host"), dict):
+        if record.get("status") in GOING_ON and isinstance(record.get("host"), dict):
             quiet_s = time.time() - (folder / "events.jsonl").stat().st_mtime
             return record["host"].get("name") != platform.node() and quiet_s < _QUIET_S
     return False

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from tui_trainer.config.errors import RunFolderError
 from tui_trainer.engine.events import CommandHandled, EpochFinished, decode, from_json_number
-from tui_trainer.session.run_folder import CONFIG_YAML, RUN_JSON, is_live, read_run_json
+from tui_trainer.session.run_folder import CONFIG_YAML, GOING_ON, RUN_JSON, is_live, read_run_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 UNREADABLE = "unreadable"
-GOING_ON = ("running", "paused")
 TAIL_BYTES = 256 << 10
 LARGEST_JSON = 4 << 20
 _SIGNATURE = (RUN_JSON, "summary.json", "events.jsonl", "epoch_metrics.csv")
