@@ -100,8 +100,9 @@ class Painter:
                 self._sent[key] = picture
             answer = self._ask(key, picture)
             if answer is not None:
-                if self.on_painted is not None:
-                    self.on_painted(*answer)
+                with contextlib.suppress(RuntimeError):  # the screen that asked has closed meanwhile
+                    if self.on_painted is not None:
+                        self.on_painted(*answer)
                 continue
             if self._is_closed():
                 return
