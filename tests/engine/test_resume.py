@@ -22,7 +22,7 @@ from tui_trainer.config.errors import RunFolderError
 from tui_trainer.engine import events
 from tui_trainer.engine.commands import Command, CommandQueue
 from tui_trainer.engine.snapshot import join, split
-from tui_trainer.engine.state import capture
+from tui_trainer.engine.state import capture, go_back
 from tui_trainer.engine.trainer import Trainer
 
 
@@ -167,6 +167,27 @@ def test_the_rest_of_a_run_is_the_same_from_every_point_on(case: str, make_run: 
         assert differences(loaded(saved(resumed.trainer)), loaded(state)) == [], "not even at once the same"
         assert differences(end_of(resumed), end) == [], f"resumed at point {number}"
         assert resumed.outcome == straight.outcome
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_trainer_that_went_on_goes_back_to_any_point(case: str, make_run: Callable[..., Any]) -> None:
+    run = make_run(merged(BASE, CASES[case]))
+    trainer = run.trainer
+    watched = trainer.commands = Watched()
+    watched.trainer = trainer
+    end = end_of(run)
+    trainer.commands = CommandQueue()
+    last = len(watched.states) - 1
+    for number in (last // 2, 0, last, 1):
+        go_back(trainer, loaded(watched.states[number]))
+        assert differences(loaded(saved(trainer)), loaded(watched.states[number])) == []
+        outcome = trainer.train()
+        again = loaded(saved(trainer))
+        again["rows"] = [
+            {k: v for k, v in row.items() if k not in NOT_METRICS} for row in again.pop("history")
+        ]
+        assert differences(again, end) == [], f"back at point {number}"
+        assert outcome == run.outcome
 
 
 def test_looking_at_the_state_changes_nothing(make_run: Callable[..., Any]) -> None:

@@ -424,3 +424,47 @@ def test_more_epochs_are_refused_where_the_schedule_has_a_fixed_length(make_run)
     assert fixed.trainer.epoch == 3
     (answer,) = fixed.of(events.CommandHandled)
     assert "fixed length" in answer.message
+
+
+class Stubborn:
+    """A schedule of the user's that takes the learning rate from a table of its own."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def step(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = 0.1
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+def test_a_learning_rate_that_the_schedule_would_undo_is_refused(make_run):
+    run = make_run({"scheduler": {"target": "tests.engine.test_trainer:Stubborn"}})
+    on_step(run, 5, Command("set_learning_rate", {"learning_rate": 0.02}))
+    run.train()
+    (answer,) = run.of(events.CommandHandled)
+    assert not answer.accepted
+    assert "Stubborn sets the learning rate in a way of its own" in answer.message
+
+
+def test_interventions_are_in_the_checkpoint_before_they_are_answered(make_run):
+    run = make_run({"training": {"epochs": 2}})
+    on_step(run, 5, Command("set_learning_rate", {"learning_rate": 0.02}), Command("extend", {"epochs": 3}))
+    known = []
+    emit = run.trainer.emit
+
+    def watching(event):
+        emit(event)
+        if isinstance(event, events.CommandHandled):
+            known.append(load_checkpoint(run.folder / LAST)["interventions"])
+
+    run.trainer.emit = watching
+    run.train()
+    rate = {"learning_rate": 0.02, "epoch": 1, "step": 5, "command": "set_learning_rate"}
+    more = {"epochs": 3, "epoch": 1, "step": 5, "command": "extend"}
+    assert known == [[rate], [rate, more]]

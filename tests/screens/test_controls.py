@@ -99,6 +99,17 @@ async def test_a_click_fills_in_a_usual_learning_rate():
     assert run.commands == [("set_learning_rate", {"learning_rate": pytest.approx(1e-4)})]
 
 
+async def test_a_click_takes_the_learning_rate_or_leaves_it():
+    run = running()
+    async with open_app(run) as pilot:
+        await pilot.press("l", "h")
+        await pilot.click("#choice-Esc")
+        assert not isinstance(pilot.app.screen, LearningRateDialog)
+        await pilot.press("l", "h")
+        await pilot.click("#choice-Enter")
+    assert run.commands == [("set_learning_rate", {"learning_rate": pytest.approx(5e-4)})]
+
+
 @pytest.mark.parametrize(
     ("schedule", "text"),
     [
@@ -141,7 +152,7 @@ async def test_e_changes_the_number_of_epochs(keys, epochs):
 async def test_epochs_that_cannot_be_are_not_taken():
     run = running()
     async with open_app(run) as pilot:
-        await pilot.press("e", "x")
+        await pilot.press("e", "x", "-")
         assert "whole number" in said(pilot)
         pilot.app.screen.query_one(Input).value = "5"
         await pilot.pause()
@@ -259,7 +270,7 @@ async def test_checkpoint_and_learning_rate_are_chosen_by_mouse(tmp_path):
         await pilot.press("r")
         await pilot.click("#choice-h")
         await pilot.click(OptionList, offset=(5, 1))
-        await pilot.press("y")
+        await pilot.click("#choice-y")
     assert run.commands == [
         ("roll_back", {"file": "checkpoint_epoch_2.pt", "step": 90, "learning_rate_factor": 0.5})
     ]

@@ -241,3 +241,12 @@ def test_a_dead_terminal_swallows_what_is_written():
 )
 def test_ascii_is_chosen_by_the_locale(environ, expected):
     assert wants_ascii(environ) is expected
+
+
+def test_an_ascii_terminal_gets_stand_ins_as_wide_as_the_signs():
+    reading, writing = os.pipe()
+    text = "╭──╮ ÷10 ×2 → … ● é"
+    TerminalWriter(writing, ascii=True).write(text)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        assert stream.read() == b"+--+ /10 x2 > ~ * ?"

@@ -139,7 +139,7 @@ def test_a_run_that_was_rolled_back_ends_as_one_that_never_was(
     assert (first["status"], second["status"]) == ("rolled_back", "completed")
     assert second["resumed_from"] == "checkpoint_epoch_2.pt"
     (note,) = first["interventions"]
-    assert (note["command"], note["step"], note["file"]) == ("roll_back", step, "checkpoint_epoch_2.pt")
+    assert (note["command"], note["step"], note["to_step"]) == ("roll_back", step, 2 * PER_EPOCH)
     assert record["interventions"] == []
     attic = session.folder / "attempts" / "1"
     assert {"epoch_metrics.csv", "gradient_stats.csv", "checkpoint_epoch_4.pt"} <= {
@@ -148,7 +148,7 @@ def test_a_run_that_was_rolled_back_ends_as_one_that_never_was(
 
 
 def test_the_answer_says_where_it_is_and_what_was_thrown_away(tmp_path: Path) -> None:
-    session = Watched(tmp_path / "run", {4 * PER_EPOCH + 5: [back()]})
+    session = Watched(tmp_path / "run", {4 * PER_EPOCH + 5: [("stop", {"when": "epoch"}), back()]})
     session.train()
     kinds = [type(event) for event in session.seen]
     at = kinds.index(events.Resumed)
@@ -159,8 +159,35 @@ def test_the_answer_says_where_it_is_and_what_was_thrown_away(tmp_path: Path) ->
     assert (resumed.attempt, resumed.epoch, resumed.step, resumed.epochs) == (2, 2, 2 * PER_EPOCH, 6)
     assert (answer.epoch, answer.step) == (2, 2 * PER_EPOCH)
     assert "the end of epoch 2, step 24" in answer.message
-    assert "29 steps thrown away" in answer.message
+    assert "29 steps thrown away; it no longer stops after the epoch" in answer.message
     assert "29 steps thrown away" in (session.folder / "training.log").read_text()
+
+
+def test_the_best_checkpoint_is_the_best_of_then_again(tmp_path: Path) -> None:
+    session = Watched(tmp_path / "run", {4 * PER_EPOCH + 5: [back()]})
+    then: list[tuple[int, str, int]] = []
+
+    def on(event: events.Event) -> None:
+        if isinstance(event, events.CommandHandled):
+            assert session._trainer is not None
+            entry = read_manifest(session.folder / "checkpoints")["files"]["best_model.pt"]
+            file = session.folder / "checkpoints" / "best_model.pt"
+            assert sha256_of(file) == entry["sha256"]
+            then.append((entry["epoch"], entry["sha256"], session._trainer.best.epoch))
+
+    session.on = on
+    session.train()
+    (found,) = then
+    expected = read_manifest(session.folder / "checkpoints")["files"]["checkpoint_epoch_2.pt"]["sha256"]
+    assert found == (2, expected, 2)
+    assert "starts anew" not in (session.folder / "training.log").read_text()
+
+
+def test_more_epochs_are_not_forgotten_by_a_crash_after_a_rollback(tmp_path: Path) -> None:
+    script = {3 * PER_EPOCH: [("extend", {"epochs": 9})], 4 * PER_EPOCH + 5: [back(), ("stop", {})]}
+    Watched(tmp_path / "run", script).train()
+    assert load_last(tmp_path / "run")["epochs"] == 9
+    assert load_last(tmp_path / "run")["step"] == 2 * PER_EPOCH
 
 
 def test_twice_in_a_row_and_to_an_earlier_one(straight: Path, tmp_path: Path) -> None:
@@ -304,16 +331,16 @@ def test_diagnostics_of_what_was_thrown_away_are_gone_and_those_of_the_data_stay
 
     def on(event: events.Event) -> None:
         if isinstance(event, events.RunStarted):
-            session._emit_and_judge(raised("data", 0))
+            session._judge.emit(raised("data", 0))
         if isinstance(event, events.StepLogged) and event.step in (5, 4 * PER_EPOCH) and session.script:
-            session._emit_and_judge(raised(f"at-{event.step}", event.step))
+            session._judge.emit(raised(f"at-{event.step}", event.step))
 
     session.on = on
     session.train()
     kept = [
         json.loads(line)["id"] for line in (session.folder / "diagnostics.jsonl").read_text().splitlines()
     ]
-    assert kept == ["at-5", "data"]
+    assert kept == ["data", "at-5"]
     assert session.summary is not None
     assert session.summary["diagnostics"] == ["at-5", "data"]
 

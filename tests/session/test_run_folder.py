@@ -356,6 +356,26 @@ def test_attempts_are_numbered_and_each_has_its_own_attic(written: Path) -> None
     ]
 
 
+def test_a_last_state_that_was_changed_where_it_stood_is_later_than_what_it_was_made_of(
+    tmp_path: Path,
+) -> None:
+    """A learning rate that was set right after a checkpoint was taken: same step, other content."""
+    for wanted, kept in ((periodic_name(4), {periodic_name(4)}), (LAST, {periodic_name(4), LAST})):
+        folder = new_folder(tmp_path / wanted)
+        checkpointer = Checkpointer(folder.checkpoints, lambda event: None, pace=0.0)
+        save(checkpointer, 4, [periodic_name(4), LAST])
+        entry = {"epoch": 4, "step": 40, "epoch_complete": True, "metrics": {}, "valid": True}
+        changed = state_of(4) | {"optimizer_state_dict": {"lr": 0.5}}
+        checkpointer.save(changed, [], [LAST], entry=entry, wait=True)
+        checkpointer.close()
+        roll_back(folder, find_resume_point(folder.checkpoints, folder.checkpoints / wanted))
+        assert {path.name for path in folder.checkpoints.glob("*.pt")} == kept
+        newest = load_newest(folder.checkpoints)
+        assert newest is not None
+        assert newest.path.name == wanted
+        folder.release()
+
+
 def test_a_checkpoint_of_another_run_is_read_and_nothing_there_is_touched(
     written: Path, tmp_path: Path
 ) -> None:

@@ -105,7 +105,7 @@ def _extend(trainer: Trainer, command: Command) -> None:
 
 def _intervened(trainer: Trainer, command: Command) -> None:
     """Note what changes the course of training, by place, in a checkpoint that is on disk before it is answered."""
-    note = {"epoch": trainer.epoch, "step": trainer.step, "command": command.name, **command.details}
+    note = {**command.details, "epoch": trainer.epoch, "step": trainer.step, "command": command.name}
     trainer.interventions.append(note)
     trainer.saved_at = None
     trainer.save([LAST], wait=True)

@@ -33,6 +33,12 @@ StopWhen = Literal["epoch", "now"]
 RISKY = 3.0  # times the present learning rate, from which on a warning is due
 
 
+def present_step(view: RunView) -> int:
+    """The step the run is known to have reached."""
+    known = [view.step.step if view.step else 0, *(answer.step for answer in view.answers[-1:])]
+    return max(known)
+
+
 def current_rate(view: RunView) -> float | None:
     """The learning rate as of the latest event; None before the first step is logged."""
     step = view.step.step if view.step else -1
@@ -57,6 +63,8 @@ class _Number(Input):
 class _NumberDialog(ModalScreen[Value | None], Generic[Value]):
     """A number to type, said at once what it would do; keys fill in usual ones. Enter takes it."""
 
+    CHARACTERS = r"[0-9.eE+\- ]*"
+
     def __init__(
         self, title: str, facts: Sequence[str], quick: Sequence[tuple[str, str, str]], hint: str
     ) -> None:
@@ -73,14 +81,11 @@ class _NumberDialog(ModalScreen[Value | None], Generic[Value]):
             with Horizontal(id="quick"):
                 for key, label, text in self._quick:
                     yield Choice(key, f"{label} {text}")
-            yield _Number(placeholder=self._hint, id="number", compact=True)
+            yield _Number(placeholder=self._hint, id="number", compact=True, restrict=self.CHARACTERS)
             yield Static(id="said")
-            yield Static(
-                Content.assemble(
-                    (" Enter ", "reverse"), " set it    ", (" Esc ", "reverse"), " leave it as it is"
-                ),
-                id="answers",
-            )
+            with Horizontal(id="answers"):
+                yield Choice("Enter", "set it")
+                yield Choice("Esc", "leave it as it is")
 
     def on_mount(self) -> None:
         """Type at once."""
@@ -88,7 +93,11 @@ class _NumberDialog(ModalScreen[Value | None], Generic[Value]):
         self._say("")
 
     def action_pick(self, key: str) -> None:
-        """Fill in one of the usual numbers."""
+        """Fill in one of the usual numbers, or do what a key does."""
+        if key == "Enter":
+            self._take(self.query_one(Input).value)
+        elif key == "Esc":
+            self.action_leave()
         for known, _, text in self._quick:
             if known == key:
                 field = self.query_one(Input)
@@ -105,7 +114,10 @@ class _NumberDialog(ModalScreen[Value | None], Generic[Value]):
 
     @on(Input.Submitted)
     def _submitted(self, message: Input.Submitted) -> None:
-        value = self.read(message.value)
+        self._take(message.value)
+
+    def _take(self, text: str) -> None:
+        value = self.read(text)
         if isinstance(value, str):
             self.app.bell()
         else:
@@ -275,8 +287,7 @@ class Wish:
 
     def question(self, view: RunView) -> tuple[str, str]:
         """What to ask before it is done: the question, and what it would mean."""
-        state, step = self.state, view.step.step if view.step else view.progress.done
-        lost = max(0, int(step) - state.step)
+        state, lost = self.state, max(0, present_step(view) - self.state.step)
         about = "" if view.status == "paused" else "about "
         lost_text = f"{about}{lost:,} steps" if lost else "no steps, or hardly any,"
         text = (
@@ -321,15 +332,9 @@ class RollBackDialog(ModalScreen[Wish | None]):
                 yield Choice("k", "keep", chosen=True)
                 yield Choice("h", "÷2")
                 yield Choice("t", "÷10")
-            yield Static(
-                Content.assemble(
-                    (" Enter ", "reverse"),
-                    " go on to the question    ",
-                    (" Esc ", "reverse"),
-                    " go on as it is",
-                ),
-                id="answers",
-            )
+            with Horizontal(id="answers"):
+                yield Choice("Enter", "choose")
+                yield Choice("Esc", "go on as it is")
 
     def on_mount(self) -> None:
         """Arrows choose at once."""
@@ -341,10 +346,15 @@ class RollBackDialog(ModalScreen[Wish | None]):
             self.query_one(OptionList).highlighted = number - 1
 
     def action_pick(self, key: str) -> None:
-        """What to do with the learning rate."""
-        self._factor = key
-        for choice in self.query(Choice):
-            choice.mark(chosen=choice.key == key)
+        """What to do with the learning rate, or what a key does."""
+        if key == "Enter":
+            self.query_one(OptionList).action_select()
+        elif key == "Esc":
+            self.action_leave()
+        else:
+            self._factor = key
+            for choice in self.query(Choice):
+                choice.mark(chosen=choice.key == key)
 
     @on(Choice.Picked)
     def _picked(self, message: Choice.Picked) -> None:

@@ -125,7 +125,8 @@ class Answers:
 
 def _notify(app: MLTrainerApp, answer: CommandHandled) -> None:
     title = TITLES.get(answer.command, answer.command)
-    place = f"epoch {answer.epoch}, step {answer.step:,}"
-    text = f"{clean_text(answer.message, limit=400)} ({place})"
+    text = clean_text(answer.message, limit=400)
+    if "step" not in text:
+        text += f" (epoch {answer.epoch}, step {answer.step:,})"
     severity: Literal["information", "warning"] = "information" if answer.accepted else "warning"
     app.notify(text, title=title if answer.accepted else f"{title}: refused", severity=severity, markup=False)

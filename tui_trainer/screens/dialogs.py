@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import on
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
+
+from tui_trainer.screens.choices import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +37,13 @@ class Ask(ModalScreen[bool]):
         with Vertical(id="dialog"):
             yield Static(Content.styled(question, "bold"), id="question")
             yield Static(Content(explanation))
-            keys = Content.assemble((" y ", "reverse"), f" {yes}    ", (" n ", "reverse"), f" {no}")
-            yield Static(keys, id="answers")
+            with Horizontal(id="answers"):
+                yield Choice("y", yes)
+                yield Choice("n", no)
+
+    @on(Choice.Picked)
+    def _picked(self, message: Choice.Picked) -> None:
+        self.action_answer(message.key == "y")
 
     def action_answer(self, answer: bool) -> None:
         """Close with the answer."""

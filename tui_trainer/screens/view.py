@@ -201,12 +201,14 @@ def _started(view: RunView, event: RunStarted) -> RunView:
 def _resumed(view: RunView, event: Resumed) -> RunView:
     """Rows of the attempt before end where the new one begins."""
     kept = tuple(row for row in view.epochs if row.step <= event.step)
-    best = next((row for row in reversed(kept) if row.is_best), None)
+    best_epoch = kept[-1].best_epoch if kept else 0
+    best = next((row for row in kept if row.epoch == best_epoch), None)
+    metrics = MappingProxyType(dict(best.metrics) if best else {})
     return replace(
         view,
-        best_epoch=kept[-1].best_epoch if kept else 0,
+        best_epoch=best_epoch,
         best_value=kept[-1].best_value if kept else None,
-        best_metrics=MappingProxyType(dict(best.metrics) if best else {}),
+        best_metrics=view.best_metrics if best_epoch == view.best_epoch else metrics,
         diagnostics=tuple(item for item in view.diagnostics if item.step <= event.step),
         unsaved=(),
         attempt=event.attempt,

@@ -24,8 +24,10 @@ _OF_THE_END = (
 )  # they speak of an end that is not the end
 
 
-def roll_back(folder: RunFolder, point: ResumePoint | None) -> None:
+def roll_back(folder: RunFolder, point: ResumePoint | None, *, same_process: bool = False) -> None:
     """Cut the run's files to `point` (None: to the start); what came later moves to `attempts/N/`.
+
+    A new process raises anew what is raised before the first step; in the `same_process` that stays.
 
     Checkpoints go first, newest first: a crash at any moment leaves a folder that can be rolled back again, to the
     newest of what then is there. Raises `OSError`.
@@ -48,7 +50,9 @@ def roll_back(folder: RunFolder, point: ResumePoint | None) -> None:
     if (folder.path / "metrics.json").exists():
         content = json.dumps({"epochs": json_safe(rows)}, indent=1, default=str) + "\n"
         write_atomically(folder.path / "metrics.json", content)
-    _cut_diagnostics(folder.path / "diagnostics.jsonl", point.step if point is not None else -1, attic)
+    _cut_diagnostics(
+        folder.path / "diagnostics.jsonl", point.step if point is not None else -1, attic, first=same_process
+    )
     for name in _OF_THE_END:
         if (folder.path / name).exists():
             attic.mkdir(parents=True, exist_ok=True)
@@ -77,8 +81,8 @@ def _object(line: str) -> dict[str, Any] | None:
     return None
 
 
-def _cut_diagnostics(path: Path, step: int, attic: Path) -> None:
-    """Keep what was raised up to `step`, but what is raised before the first step: every attempt raises that anew."""
+def _cut_diagnostics(path: Path, step: int, attic: Path, *, first: bool) -> None:
+    """Keep what was raised up to `step`; with `first`, what was raised before the first step too."""
     with contextlib.suppress(FileNotFoundError):
         kept: list[str] = []
         removed: list[str] = []
@@ -86,7 +90,7 @@ def _cut_diagnostics(path: Path, step: int, attic: Path) -> None:
             :-1
         ]:  # the last is torn, or ""
             found = (_object(line) or {}).get("step")
-            if found == 0:
+            if found == 0 and not first:
                 continue
             (kept if isinstance(found, int) and found <= step else removed).append(line + "\n")
         if removed:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.config.errors import RunFolderError, TrainingError, UserError
@@ -19,6 +19,7 @@ from tui_trainer.engine.manifest import write_atomically
 from tui_trainer.engine.writer_link import WriterLink
 from tui_trainer.session import starting
 from tui_trainer.session.ending import STOPPED_BY_DIAGNOSTIC, Ending, FinalRecords, ending_of, summary_of
+from tui_trainer.session.judge import Judge
 from tui_trainer.session.recorder import Recorder
 from tui_trainer.session.run_folder import CONFIG_YAML, RunFolder, begin_attempt
 from tui_trainer.session.stream import EventStream, StreamSubscription
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tui_trainer.diagnostics.nan_loss import NanLossRule
     from tui_trainer.engine.parts import Parts
     from tui_trainer.engine.rollback import Rollback
     from tui_trainer.engine.trainer import Trainer
@@ -65,16 +65,13 @@ class RunSession:
         self._finished = threading.Event()
         self._ending = Ending()
         self._prepared = False
-        self._nan_loss: NanLossRule | None = None
+        self._judge = Judge(request, self.stream, self.commands)
         self._trainer: Trainer | None = None
         self._parts: Parts | None = None
         self._recorder: Recorder | None = None
         self._sampler: ResourceSampler | None = None
         self._point: ResumePoint | None = None
-        self._diagnostics: dict[str, events.DiagnosticRaised] = {}
-        self._earlier: list[str] = []  # codes of diagnostics of earlier attempts that still hold
         self._signal: str | None = None
-        self._stopped_by: events.DiagnosticRaised | None = None
         self._started = time.time()
         self._link: WriterLink | None = None
         self._thread = threading.Thread(target=self._run, name="training", daemon=True)
@@ -132,7 +129,7 @@ class RunSession:
             self._train()
         except UserError as error:
             code = TrainingError.exit_code if self._has_trained() else error.exit_code
-            if self._stopped_by is not None:
+            if self._judge.stopped_by is not None:
                 code = STOPPED_BY_DIAGNOSTIC
             self._ending = Ending("failed", str(error), code, error, self._ending.not_saved)
         except (SystemExit, KeyboardInterrupt) as error:
@@ -204,9 +201,7 @@ class RunSession:
         from tui_trainer.session.rollback import kept_diagnostics
 
         folder = self.request.folder
-        self._earlier = [
-            str(item.get("code")) for item in kept_diagnostics(folder) if item.get("severity") != "info"
-        ]
+        self._judge.begin_attempt(kept_diagnostics(folder))
         for item in folder.record.get("interventions", []):
             if item not in interventions:
                 what = str(item.get("command")).replace("_", " ")
@@ -252,11 +247,11 @@ class RunSession:
             checkpointer.reserve(size)
             if warning := starting.room_warning(self.folder, size):
                 self._log("warning", warning)
-            trainer = self._trainer = Trainer(
+            trainer = self._trainer = self._judge.trainer = Trainer(
                 parts,
                 checkpointer,
                 self.commands,
-                self._emit_and_judge,
+                self._judge.emit,
                 config_hash=config_hash(config),
                 data_fingerprint=fingerprint(data),
                 gpu_utilization=self._sampler.gpu_utilization if self._sampler else lambda: None,
@@ -268,7 +263,7 @@ class RunSession:
             self._open_records()
             self._find_best(trainer)
             for diagnostic in remarks:
-                self._emit_and_judge(diagnostic)
+                self._judge.emit(diagnostic)
             self._announce(trainer, facts(parts, seeds))
             try:
                 outcome = trainer.train()
@@ -278,7 +273,7 @@ class RunSession:
             except BaseException:
                 self._emergency_save(trainer)
                 raise
-            self._ending = ending_of(outcome, stopped_by=self._stopped_by, signal=self._signal)
+            self._ending = ending_of(outcome, stopped_by=self._judge.stopped_by, signal=self._signal)
         finally:
             try:
                 checkpointer.close()
@@ -303,11 +298,11 @@ class RunSession:
         folder, command, recorder = self.request.folder, rollback.command, self._recorder
         assert recorder is not None
         point = ResumePoint(rollback.path, rollback.state)
-        epoch, step = trainer.epoch, trainer.step
+        epoch, step, stopping = trainer.epoch, trainer.step, trainer.stop is not None
         if rollback.paused:
             self.commands.put_first(Command("pause"))
         try:
-            recorder.rewind(lambda: roll_back(folder, point), point.history)
+            recorder.rewind(lambda: roll_back(folder, point, same_process=True), point.history)
         except OSError as error:
             trainer.stay()
             answer(trainer, command, f"the run folder cannot be written ({error.strerror})", accepted=False)
@@ -315,31 +310,31 @@ class RunSession:
         self._point = point
         go_back(trainer, point.state)
         trainer.checkpointer.failed.clear()
-        note = {"epoch": epoch, "step": step, "command": command.name, **command.details}
-        folder.attempt["interventions"].append(note)
+        place = {"epoch": epoch, "step": step, "command": command.name, "to_step": point.step}
+        folder.attempt["interventions"].append(command.details | place)
         folder.attempt.update(ended=events.iso_time(time.time()), status="rolled_back")
         self._take_stock(list(trainer.interventions))
         self._write(lambda: begin_attempt(folder, resumed_from=point.path.name))
         self.stream.emit(starting.resumed(self.request, trainer, point))
         self._find_best(trainer)
-        self._nan_loss = None
-        before, self._diagnostics = self._diagnostics, {}
-        for diagnostic in before.values():
-            if diagnostic.step == 0:  # of the data: each attempt has them
-                self._emit_and_judge(replace(diagnostic, time=time.time()))
+        if trainer.interventions != point.interventions:  # more epochs stay: no crash may forget them
+            trainer.save_last(in_any_case=True)
+            trainer.checkpointer.flush()
         rate = rollback.learning_rate(trainer.learning_rate)
         if rate is not None:
             self.commands.put_first(Command("set_learning_rate", {"learning_rate": rate}))
-        answer(trainer, command, f"back at {point.place}; {_steps(step - point.step)} thrown away")
+        dropped = "; it no longer stops after the epoch" if stopping else ""
+        said = f"back at {point.place}; {_steps(step - point.step)} thrown away{dropped}"
+        answer(trainer, command, said)
 
     def _announce(self, trainer: Trainer, lines: dict[str, list[str]]) -> None:
         from tui_trainer.engine.parts import start_warnings
 
-        self._emit_and_judge(starting.run_started(self.request, trainer, lines))
+        self._judge.emit(starting.run_started(self.request, trainer, lines))
         for text in start_warnings(trainer.parts):
             self._log("warning", text)
         if self._point is not None or self.request.folder.attempt["number"] > 1:
-            self._emit_and_judge(starting.resumed(self.request, trainer, self._point))
+            self._judge.emit(starting.resumed(self.request, trainer, self._point))
 
     def _scan(self, data: Any) -> list[events.DiagnosticRaised]:
         """Raise what is wrong with the data's content; what is merely worth knowing is returned, to be raised later.
@@ -349,7 +344,7 @@ class RunSession:
         found, blocked = starting.scan_data(data, self.config)
         for diagnostic in found:
             if diagnostic.severity != "info":
-                self._emit_and_judge(diagnostic)
+                self._judge.emit(diagnostic)
         if blocked is not None:
             raise TrainingError(blocked)
         return [diagnostic for diagnostic in found if diagnostic.severity == "info"]
@@ -385,49 +380,6 @@ class RunSession:
 
     # ── events ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _emit_and_judge(self, event: events.Event) -> None:
-        """Emit, and see whether a diagnostic follows from it."""
-        self.stream.emit(event)
-        if isinstance(event, events.CommandHandled):
-            self._note_command(event)
-        elif isinstance(event, events.NonFiniteSkipped):
-            self._raise(self._nan_rule().observe(event))
-        elif isinstance(event, events.DiagnosticRaised):
-            self._diagnostics[event.id] = event
-            policy = self.request.on_trigger or self.config.diagnostics.on_trigger
-            if policy == "stop" and event.severity == "critical" and self._stopped_by is None:
-                self._stopped_by = event
-                self.commands.put(Command("stop", {"status": "stopped", "reason": event.code}))
-
-    def _note_command(self, event: events.CommandHandled) -> None:
-        """What changed the course of training goes into run.json, by step, so that it can be replayed."""
-        folder = self.request.folder
-        if not event.accepted or self._trainer is None:
-            return
-        if event.command in ("set_learning_rate", "extend"):
-            note = {"epoch": event.epoch, "step": event.step, "command": event.command, **event.details}
-            folder.attempt["interventions"].append(note)
-            folder.record["interventions"] = list(self._trainer.interventions)
-        elif event.command in ("pause", "resume"):
-            folder.record["status"] = "paused" if event.command == "pause" else "running"
-        else:
-            return
-        with contextlib.suppress(OSError):
-            folder.update()
-
-    def _raise(self, diagnostic: events.DiagnosticRaised) -> None:
-        if diagnostic.code not in self.config.diagnostics.disabled:
-            self._emit_and_judge(diagnostic)
-
-    def _nan_rule(self) -> NanLossRule:
-        from tui_trainer.diagnostics.nan_loss import NanLossRule
-
-        if self._nan_loss is None:  # the counts go on where an earlier attempt left them
-            trainer = self._trainer
-            earlier = trainer.skipped - 1 if trainer else 0
-            self._nan_loss = NanLossRule(earlier, trainer.first_anomaly if trainer else None)
-        return self._nan_loss
-
     def _log(self, level: Any, text: str) -> None:
         self.stream.emit(events.LogLine(time=time.time(), level=level, text=text))
 
@@ -445,7 +397,7 @@ class RunSession:
 
         epoch, step = (self._trainer.epoch, self._trainer.step) if self._trainer else (0, 0)
         diagnostic = crash.diagnose(error, epoch=epoch, step=step, time=time.time())
-        self._raise(diagnostic)
+        self._judge.raise_diagnostic(diagnostic)
         saved = " The state before it is in checkpoints/last_model.pt."
         if not self._has_trained() or "last_model.pt" in self._ending.not_saved:
             saved = ""
@@ -495,14 +447,13 @@ class RunSession:
         folder.release()
 
     def _summarize(self) -> dict[str, Any]:
-        codes = {item.code for item in self._diagnostics.values() if item.severity != "info"}
         return summary_of(
             self.request,
             self._ending,
             trainer=self._trainer,
             parts=self._parts,
             point=self._point,
-            diagnostics={*codes, *self._earlier},
+            diagnostics=self._judge.codes,
             seconds=time.time() - self._started,
         )
 
