@@ -275,7 +275,7 @@ def test_what_cannot_be_rolled_back_to_is_refused_with_the_reason(
 def test_a_folder_that_cannot_be_written_refuses_and_training_goes_on(
     straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("tui_trainer.session.rollback.roll_back", full)

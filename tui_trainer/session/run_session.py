@@ -11,27 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 from tui_trainer.config.errors import RunFolderError, TrainingError, UserError
 from tui_trainer.config.hashing import config_hash
-from tui_trainer.config.loading import LoadedConfig, dump_config
 from tui_trainer.config.user_code import raised
 from tui_trainer.engine import events
 from tui_trainer.engine.commands import Command, CommandQueue
-from tui_trainer.engine.manifest import write_atomically
 from tui_trainer.engine.writer_link import WriterLink
 from tui_trainer.session import starting
+from tui_trainer.session.attempt import Attempt
 from tui_trainer.session.ending import STOPPED_BY_DIAGNOSTIC, Ending, FinalRecords, ending_of, summary_of
 from tui_trainer.session.judge import Judge
-from tui_trainer.session.recorder import Recorder
-from tui_trainer.session.run_folder import CONFIG_YAML, RunFolder, begin_attempt
 from tui_trainer.session.stream import EventStream, StreamSubscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from tui_trainer.config.loading import LoadedConfig
     from tui_trainer.engine.parts import Parts
-    from tui_trainer.engine.rollback import Rollback
     from tui_trainer.engine.trainer import Trainer
-    from tui_trainer.session.resume import ResumePoint
+    from tui_trainer.session.run_folder import RunFolder
     from tui_trainer.telemetry.sampler import ResourceSampler
 
 
@@ -64,13 +61,11 @@ class RunSession:
         self._summary: dict[str, Any] | None = None
         self._finished = threading.Event()
         self._ending = Ending()
-        self._prepared = False
         self._judge = Judge(request, self.stream, self.commands)
+        self._attempt = Attempt(request, self.stream, self.commands, self._judge)
         self._trainer: Trainer | None = None
         self._parts: Parts | None = None
-        self._recorder: Recorder | None = None
         self._sampler: ResourceSampler | None = None
-        self._point: ResumePoint | None = None
         self._signal: str | None = None
         self._started = time.time()
         self._link: WriterLink | None = None
@@ -125,7 +120,7 @@ class RunSession:
 
     def _run(self) -> None:
         try:
-            self._prepare()
+            self._attempt.find()
             self._train()
         except UserError as error:
             code = TrainingError.exit_code if self._has_trained() else error.exit_code
@@ -154,69 +149,8 @@ class RunSession:
 
     def _has_trained(self) -> bool:
         """Whether this attempt took a step."""
-        return self._trainer is not None and self._trainer.step > (self._point.step if self._point else 0)
-
-    def _prepare(self) -> None:
-        """Find where to go on from. Changes nothing in the folder of an earlier run."""
-        from tui_trainer.session.resume import check_same_config, find_resume_point
-
-        folder, request = self.request.folder, self.request
-        if not folder.is_new or request.resume_from is not None:
-            self._point = find_resume_point(folder.checkpoints, request.resume_from)
-        if self._point is not None:
-            check_same_config(self._point, self.config)
-        if folder.is_new:
-            self._write(lambda: write_atomically(folder.path / CONFIG_YAML, dump_config(self.config)))
-        self._prepared = True
-
-    def _open_records(self) -> None:
-        """Begin the attempt on disk: from here on the folder is this attempt's.
-
-        Called once everything is built and fits, so that an attempt that cannot begin leaves an earlier run as it was.
-        """
-        from tui_trainer.session.rollback import roll_back
-
-        folder, point = self.request.folder, self._point
-        if self._recorder is not None:
-            return
-        if point is not None or not folder.is_new:
-            self._write(lambda: roll_back(folder, point))
-            self._take_stock(point.interventions if point else [])
-            resumed_from = point.path.name if point else None
-            folder.record["config_hash"] = config_hash(self.config)
-            if folder.is_new:
-                folder.attempt["resumed_from"] = resumed_from
-                self._write(folder.update)
-            else:
-                self._write(lambda: begin_attempt(folder, resumed_from=resumed_from))
-            self._write(lambda: write_atomically(folder.path / CONFIG_YAML, dump_config(self.config)))
-        self._recorder = Recorder(
-            folder.path, self.stream, point.history if point else [], self._tell_trouble
-        )
-        for note in point.notes if point else ():
-            self._log("warning", note)
-
-    def _take_stock(self, interventions: list[dict[str, Any]]) -> None:
-        """Take up what still holds in a folder that was rolled back; say which interventions do not."""
-        from tui_trainer.session.rollback import kept_diagnostics
-
-        folder = self.request.folder
-        self._judge.begin_attempt(kept_diagnostics(folder))
-        for item in folder.record.get("interventions", []):
-            if item not in interventions:
-                what = str(item.get("command")).replace("_", " ")
-                self._log(
-                    "warning", f"Undone, for it came after the checkpoint: {what} at step {item.get('step')}."
-                )
-        folder.record["interventions"] = interventions
-
-    def _write(self, change: Callable[[], object]) -> None:
-        try:
-            change()
-        except OSError as error:
-            raise RunFolderError(
-                f"The run folder {self.folder} cannot be written ({error.strerror}). Free some space, or check its permissions."
-            ) from error
+        point = self._attempt.point
+        return self._trainer is not None and self._trainer.step > (point.step if point else 0)
 
     def _train(self) -> None:
         from tui_trainer.data.fingerprint import fingerprint
@@ -225,7 +159,6 @@ class RunSession:
         from tui_trainer.engine.parts import assemble, facts, load_data
         from tui_trainer.engine.seeding import reproducibility_facts
         from tui_trainer.engine.trainer import Trainer
-        from tui_trainer.session.resume import check_fits
 
         config, folder = self.config, self.request.folder
         if config.device != "auto":
@@ -239,7 +172,7 @@ class RunSession:
             folder.checkpoints,
             self.stream.emit,
             link=self._link,
-            barrier=lambda: self._recorder.catch_up(durable=True) if self._recorder else None,
+            barrier=self._attempt.catch_up,
             exempt=starting.constant_non_finite(parts),
         )
         try:
@@ -257,18 +190,14 @@ class RunSession:
                 gpu_utilization=self._sampler.gpu_utilization if self._sampler else lambda: None,
             )
             seeds = reproducibility_facts(config.seed)
-            if self._point is not None:
-                check_fits(self._point, trainer)
-                trainer.load(self._point.state)
-            self._open_records()
-            self._find_best(trainer)
+            self._attempt.begin(trainer)
             for diagnostic in remarks:
                 self._judge.emit(diagnostic)
             self._announce(trainer, facts(parts, seeds))
             try:
                 outcome = trainer.train()
                 while outcome.rollback is not None:
-                    self._go_back(trainer, outcome.rollback)
+                    self._attempt.go_back(trainer, outcome.rollback)
                     outcome = trainer.train()
             except BaseException:
                 self._emergency_save(trainer)
@@ -281,60 +210,14 @@ class RunSession:
             finally:
                 parts.close()
 
-    def _find_best(self, trainer: Trainer) -> None:
-        from tui_trainer.session.resume import find_best
-
-        with contextlib.suppress(OSError):
-            if warning := find_best(trainer):
-                self._log("warning", warning)
-
-    def _go_back(self, trainer: Trainer, rollback: Rollback) -> None:
-        """Take the folder and the trainer back to a checkpoint, and begin the next attempt there."""
-        from tui_trainer.engine.controls import answer
-        from tui_trainer.engine.state import go_back
-        from tui_trainer.session.resume import ResumePoint
-        from tui_trainer.session.rollback import roll_back
-
-        folder, command, recorder = self.request.folder, rollback.command, self._recorder
-        assert recorder is not None
-        point = ResumePoint(rollback.path, rollback.state)
-        epoch, step, stopping = trainer.epoch, trainer.step, trainer.stop is not None
-        if rollback.paused:
-            self.commands.put_first(Command("pause"))
-        try:
-            recorder.rewind(lambda: roll_back(folder, point, same_process=True), point.history)
-        except OSError as error:
-            trainer.stay()
-            answer(trainer, command, f"the run folder cannot be written ({error.strerror})", accepted=False)
-            return
-        self._point = point
-        go_back(trainer, point.state)
-        trainer.checkpointer.failed.clear()
-        place = {"epoch": epoch, "step": step, "command": command.name, "to_step": point.step}
-        folder.attempt["interventions"].append(command.details | place)
-        folder.attempt.update(ended=events.iso_time(time.time()), status="rolled_back")
-        self._take_stock(list(trainer.interventions))
-        self._write(lambda: begin_attempt(folder, resumed_from=point.path.name))
-        self.stream.emit(starting.resumed(self.request, trainer, point))
-        self._find_best(trainer)
-        if trainer.interventions != point.interventions:  # more epochs stay: no crash may forget them
-            trainer.save_last(in_any_case=True)
-            trainer.checkpointer.flush()
-        rate = rollback.learning_rate(trainer.learning_rate)
-        if rate is not None:
-            self.commands.put_first(Command("set_learning_rate", {"learning_rate": rate}))
-        dropped = "; it no longer stops after the epoch" if stopping else ""
-        said = f"back at {point.place}; {_steps(step - point.step)} thrown away{dropped}"
-        answer(trainer, command, said)
-
     def _announce(self, trainer: Trainer, lines: dict[str, list[str]]) -> None:
         from tui_trainer.engine.parts import start_warnings
 
         self._judge.emit(starting.run_started(self.request, trainer, lines))
         for text in start_warnings(trainer.parts):
             self._log("warning", text)
-        if self._point is not None or self.request.folder.attempt["number"] > 1:
-            self._judge.emit(starting.resumed(self.request, trainer, self._point))
+        if self._attempt.point is not None or self.request.folder.attempt["number"] > 1:
+            self._judge.emit(starting.resumed(self.request, trainer, self._attempt.point))
 
     def _scan(self, data: Any) -> list[events.DiagnosticRaised]:
         """Raise what is wrong with the data's content; what is merely worth knowing is returned, to be raised later.
@@ -383,13 +266,6 @@ class RunSession:
     def _log(self, level: Any, text: str) -> None:
         self.stream.emit(events.LogLine(time=time.time(), level=level, text=text))
 
-    def _tell_trouble(self, text: str) -> None:
-        self._log("error", f"The run folder refuses data: {text}. Training goes on; free some space.")
-
-    def _log_traceback(self, error: BaseException) -> None:
-        if self._recorder is not None:
-            self._recorder.write_log("".join(traceback.format_exception(error)))
-
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _crashed(self, error: BaseException) -> None:
@@ -407,13 +283,13 @@ class RunSession:
     def _complete_records(self) -> None:
         """Everything that happened is in the run folder from here on, as far as the disk takes it."""
         ending = self._ending
-        if ending.exit_code != RunFolderError.exit_code and (self._prepared or self.request.folder.is_new):
-            with contextlib.suppress(UserError):
-                self._open_records()
-        if ending.error is not None:
-            self._log_traceback(ending.error)
-        if self._recorder is not None:
-            ending.not_saved |= self._recorder.complete()
+        if ending.exit_code != RunFolderError.exit_code:
+            self._attempt.open_if_possible()
+        recorder = self._attempt.recorder
+        if recorder is not None:
+            if ending.error is not None:
+                recorder.write_log("".join(traceback.format_exception(ending.error)))
+            ending.not_saved |= recorder.complete()
 
     def _finish(self) -> None:
         if self._sampler is not None:
@@ -434,12 +310,13 @@ class RunSession:
             time=time.time(), status=ending.status, message=ending.message, summary=words.summary
         )
         self.stream.emit(finished)
-        if self._recorder is not None:
-            words.note_unsaved(self._recorder.close())
+        recorder = self._attempt.recorder
+        if recorder is not None:
+            words.note_unsaved(recorder.close())
         refused = ending.exit_code == RunFolderError.exit_code
         if refused and folder.is_new:
             folder.discard()
-        elif self._recorder is not None:
+        elif recorder is not None:
             words.write()
             if self._trainer and self._trainer.history:
                 words.write_reports()
@@ -452,11 +329,7 @@ class RunSession:
             self._ending,
             trainer=self._trainer,
             parts=self._parts,
-            point=self._point,
+            point=self._attempt.point,
             diagnostics=self._judge.codes,
             seconds=time.time() - self._started,
         )
-
-
-def _steps(count: int) -> str:
-    return f"{count:,} step{'' if count == 1 else 's'}"
