@@ -130,6 +130,8 @@ def _fused_adam(optimizer: Optimizer) -> Callable[[], bool] | None:
     run = getattr(torch, kernel)
 
     def update() -> bool:
+        if getattr(optimizer, "found_inf", None) is not None:
+            return False  # an update that the device may leave out
         prepared: list[tuple[dict[str, Any], list[Tensor], list[Any]]] = []
         for group in optimizer.param_groups:
             states = [optimizer.state.get(item, {}) for item in group["params"]]
