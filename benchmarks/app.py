@@ -164,7 +164,8 @@ class Screen:
         """Seconds until `pattern` is on its way to the screen. Raises `TimeoutError`."""
         began, content = time.perf_counter(), b""
         while not pattern.search(content):
-            if not select.select([self._master], [], [], seconds)[0]:
+            left = began + seconds - time.perf_counter()
+            if left <= 0 or not select.select([self._master], [], [], left)[0]:
                 raise TimeoutError(f"{pattern.pattern!r} did not come")
             content += os.read(self._master, 1 << 16)
         return time.perf_counter() - began
@@ -182,7 +183,7 @@ def _responses() -> bool:
     ):
         app.until(_PAINTED)
         paint = time.perf_counter() - app.started
-        app.until(re.compile(rb"samples/s"))
+        app.until(re.compile(rb"samples"))
         app.read(3.0)
         presses = sorted(_press(app) for _ in range(40))
         p95 = presses[int(len(presses) * 0.95)] * 1000
@@ -204,7 +205,7 @@ def _press(app: Screen) -> float:
     """Open the help page; it is closed again before this returns."""
     app.read(0.37)  # out of step with the app's own clock
     app.type(b"?")
-    took = app.until(re.compile(rb"Reading"))
+    took = app.until(re.compile(rb"Keys"))
     app.type(b"?")
     app.read(0.2)
     return took

@@ -69,8 +69,10 @@ class BaselineScreen(Screen[None]):
         self.set_interval(SLOW_SECONDS, self._show_slow)
 
     def show(self, view: RunView) -> None:
-        """Show a newer view."""
+        """Show a newer view; what a dialog covers waits until it closes, for each change there repaints all."""
         self._view = view
+        if self._covered:
+            return
         header = self.query_one("#header", Rows)
         header.set_rows([self.header(header.size.width)])
         run = self.query_one("#run", Rows)
@@ -85,6 +87,14 @@ class BaselineScreen(Screen[None]):
         if view.is_over or len(view.recorded.traces) != self._charted:
             self._show_slow()  # a curve has begun or ended; otherwise the timer is soon enough
 
+    @property
+    def _covered(self) -> bool:
+        return self.app.screen is not self
+
+    def on_screen_resume(self) -> None:
+        """Show what came while something else was in front."""
+        self.call_after_refresh(self._show_again)
+
     def header(self, width: int) -> Row:
         """The first row: which run this is, and its state."""
         return panels.header_row(self._view, width, self._glyphs)
@@ -98,6 +108,8 @@ class BaselineScreen(Screen[None]):
         self._show_slow()
 
     def _show_slow(self) -> None:
+        if self._covered:
+            return
         self._charted = len(self._view.recorded.traces)
         self.query_one("#log", LogPane).show(self._view)
         self.charts.show(self._view)
