@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
@@ -11,12 +12,16 @@ import sample_run as sample
 from fake_run import FakeRun
 
 from tui_trainer.screens.app import MLTrainerApp, run_app
+from tui_trainer.screens.terminal_writer import TerminalWriter
 
 
 def start():
     run = FakeRun(sample.events(20, until_step=400), Path(sys.argv[1]))
     print("a print of the user's code")
     os.write(2, b"\x1b[31mC code writes [/red]\x1b[0m\n")
+    if "mark" in sys.argv:
+        obey = run.stop_for_signal
+        run.stop_for_signal = lambda name: (obey(name), Path(sys.argv[1], "stopped").touch())
     if "finish" in sys.argv:
         run.emit(sample.finished())
     if "flood" in sys.argv:
@@ -24,10 +29,34 @@ def start():
     return run
 
 
+if "mark" in sys.argv:
+    written = itertools.count()
+    write = TerminalWriter.write
+
+    def counting(self, text):
+        if (
+            next(written) == 60
+        ):  # far more than a terminal that takes nothing, and Textual's queue, have room for
+            Path(sys.argv[1], "started").touch()
+        return write(self, text)
+
+    TerminalWriter.write = counting
+
 if "fail" in sys.argv:
 
     def start():
+        print("half a word before it failed")
         raise ValueError("cannot read the data")
+
+
+if "refused" in sys.argv:
+    began = start
+
+    def start():
+        """A run whose folder is taken back because nothing was trained in it."""
+        began()
+        gone = Path(sys.argv[1], "gone")
+        return FakeRun([sample.finished(status="failed", message="refused")], gone)
 
 
 if "crash" in sys.argv:

@@ -7,6 +7,8 @@ import signal
 import pytest
 import sample_run as sample
 from fake_run import FakeRun, InlinePainter, until
+from textual.events import Resize
+from textual.geometry import Size
 
 from tui_trainer.engine.events import LogLine
 from tui_trainer.screens.app import MLTrainerApp
@@ -248,3 +250,24 @@ async def test_only_changed_rows_are_repainted():
         widget.set_rows([(("a", "text"),), (("x", "text"),), (("c", "text"),)])
         assert [area.y for area in regions] == [1]
         await pilot.pause()
+
+
+async def test_sizes_that_follow_each_other_quickly_come_to_rest(monkeypatch):
+    """Textual lays out for each size in its queue, and queues each size it laid out for."""
+    app = app_for(running())
+    async with app.run_test(size=SIZE) as pilot:
+        await ready(pilot)
+        laid_out = []
+        lay_out = type(app.screen)._refresh_layout
+
+        def counting(screen, size=None, scroll=False):
+            laid_out.append(size)
+            assert len(laid_out) < 100
+            return lay_out(screen, size, scroll)
+
+        monkeypatch.setattr(type(app.screen), "_refresh_layout", counting)
+        for width in (119, 118, 120):
+            app.screen.post_message(Resize(Size(width, 34), Size(width, 34)))
+            app.screen.call_later(lambda: None)
+        await pilot.pause(0.5)
+        assert app.screen.size == Size(*SIZE)

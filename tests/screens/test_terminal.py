@@ -2,78 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
+import itertools
 import os
 import pty
 import re
 import select
 import shutil
 import signal
-import struct
 import subprocess
 import sys
-import termios
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pty_session import APP, Session
 
-from tui_trainer.screens.terminal import TAIL_BYTES, OutputTail, TerminalWriter, wants_ascii
-
-APP = Path(__file__).with_name("pty_app.py")
-
-
-class Session:
-    """The app in a pseudo-terminal of 120 × 34."""
-
-    def __init__(self, folder: Path, *words: str, **environ: str) -> None:
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 34, 120, 0, 0))
-        self.before = termios.tcgetattr(slave)
-        self.slave = slave
-        self.output = b""
-        env = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": os.pathsep.join(sys.path), **environ}
-        env.pop("COLUMNS", None)
-        env.pop("LINES", None)
-        self.process = subprocess.Popen(
-            [sys.executable, str(APP), str(folder), *words],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=env,
-            start_new_session=True,
-        )
-
-    def until(self, pattern: bytes, seconds: float = 30.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not re.search(pattern, self.output):
-            assert time.monotonic() < deadline, f"{pattern!r} did not come: {self.output[-2000:]!r}"
-            if select.select([self.master], [], [], 0.1)[0]:
-                self.output += os.read(self.master, 65536)
-
-    def resize(self, width: int, height: int) -> None:
-        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-        self.process.send_signal(signal.SIGWINCH)
-
-    def type(self, keys: bytes) -> None:
-        os.write(self.master, keys)
-
-    def end(self) -> str:
-        self.until(rb"OUTCOME [^\n]*\n")
-        assert self.process.wait(timeout=20) == 0
-        assert termios.tcgetattr(self.slave) == self.before
-        for mode in (b"1049", b"1000", b"1003", b"1006", b"2004", b"1004"):
-            switches = re.findall(rb"\x1b\[\?" + mode + rb"([hl])", self.output)
-            assert switches[-1:] in ([b"l"], []), mode
-        assert self.output.rfind(b"\x1b[?25h") > self.output.rfind(b"\x1b[?25l")
-        return re.search(rb"OUTCOME ([^\r\n]*)", self.output).group(1).decode()
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.slave)
-        os.close(self.master)
+from tui_trainer.screens import captured, terminal_writer
+from tui_trainer.screens.captured import TAIL_BYTES, OutputTail
+from tui_trainer.screens.terminal import wants_ascii
+from tui_trainer.screens.terminal_writer import BEHIND_LIMIT, TerminalWriter
 
 
 @pytest.fixture
@@ -183,8 +132,11 @@ def test_a_crash_of_the_app_restores_the_terminal_and_leaves_the_run(session):
     assert session("crash").end().startswith("crashed running None ZeroDivisionError")
 
 
-def test_a_run_that_cannot_start_says_so(session):
-    assert session("fail").end().startswith("not_started starting None ValueError")
+def test_a_run_that_cannot_start_says_so_after_what_was_printed(session, tmp_path):
+    app = session("fail", TMPDIR=str(tmp_path))
+    assert app.end().startswith("not_started starting None ValueError")
+    assert b"half a word before it failed" in app.output[app.output.rfind(b"1049l") :]
+    assert list(tmp_path.glob("mltrainer-output-*")) == []
 
 
 def test_a_flood_of_prints_leaves_the_screen_whole(session):
@@ -223,8 +175,90 @@ def test_a_dead_terminal_swallows_what_is_written():
     os.close(read)
     writer = TerminalWriter(write, ascii=False)
     assert writer.write("gone") == 4
+    assert writer.finish(20)
     assert writer.gone
     os.close(write)
+
+
+def stalled_terminal(*, blocking):
+    """A terminal that takes nothing until its other end is read."""
+    master, slave = pty.openpty()
+    os.set_blocking(slave, blocking)
+    return master, slave, TerminalWriter(slave, ascii=False)
+
+
+def read_all(master, writer):
+    taken = b""
+    while writer.behind or select.select([master], [], [], 0.2)[0]:
+        taken += os.read(master, 65536)
+    return taken
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_stalled_terminal_holds_nobody_up_and_loses_no_mode(blocking):
+    master, slave, writer = stalled_terminal(blocking=blocking)
+    frame = "\x1b[5;1H" + "x" * 20_000
+    for _ in range(50):
+        writer.write(frame)  # returns at once
+    writer.write("\x1b[?1049l")
+    assert BEHIND_LIMIT < writer.behind < BEHIND_LIMIT + 50_000
+    assert not writer.repaint_due()
+    assert not writer.finish(0.0)
+    taken = read_all(master, writer)
+    assert taken.count(b"\x1b[5;1H") * len(frame) + len("\x1b[?1049l") == len(
+        taken
+    )  # whole frames, fewer of them
+    assert taken.endswith(b"\x1b[?1049l")
+    assert writer.repaint_due()
+    assert not writer.repaint_due()
+    assert writer.finish(20)
+    os.close(slave)
+    os.close(master)
+
+
+def test_waiting_for_a_non_blocking_terminal_costs_no_processor(monkeypatch):
+    master, slave, writer = stalled_terminal(blocking=False)
+    waited = threading.Event()
+
+    def waiting(*arguments):
+        waited.set()
+        return select.select(*arguments)
+
+    monkeypatch.setattr(terminal_writer, "select", SimpleNamespace(select=waiting))
+    writer.write("x" * 100_000)
+    assert waited.wait(20)
+    assert len(read_all(master, writer)) == 100_000
+    os.close(slave)
+    os.close(master)
+
+
+def test_a_stop_signal_is_obeyed_while_the_terminal_takes_nothing(session, tmp_path):
+    app = session("mark")
+    deadline = time.monotonic() + 30
+
+    def until(name, *widths):
+        for width in itertools.cycle(widths):
+            if (tmp_path / name).exists():
+                return
+            assert time.monotonic() < deadline, f"no {name}"
+            if width:
+                app.resize(width, 34)
+            time.sleep(0.1)  # another process works
+
+    until("started", 120, 119)  # so that there is much to paint
+    app.process.send_signal(signal.SIGTERM)
+    until("stopped", None)
+    assert app.end() == "quit interrupted 15 NoneType"
+
+
+def test_output_that_was_captured_before_a_refused_start_is_printed(session, tmp_path):
+    app = session("refused", TMPDIR=str(tmp_path))
+    assert app.end().startswith("quit failed")
+    ending = app.output[app.output.rfind(b"1049l") :]
+    assert b"a print of the user's code" in ending
+    assert b"C code writes [/red]" in ending
+    assert b"\x1b[31mC code" not in ending
+    assert list(tmp_path.glob("mltrainer-output-*")) == []
 
 
 @pytest.mark.parametrize(
@@ -246,7 +280,63 @@ def test_ascii_is_chosen_by_the_locale(environ, expected):
 def test_an_ascii_terminal_gets_stand_ins_as_wide_as_the_signs():
     reading, writing = os.pipe()
     text = "╭──╮ ÷10 ×2 → … ● é"
-    TerminalWriter(writing, ascii=True).write(text)
+    writer = TerminalWriter(writing, ascii=True)
+    writer.write(text)
+    assert writer.finish(20)
     os.close(writing)
     with os.fdopen(reading, "rb") as stream:
         assert stream.read() == b"+--+ /10 x2 > ~ * ?"
+
+
+def test_output_goes_to_the_runs_folder_as_it_comes(tmp_path, capfd):
+    first, own = tmp_path / "captured", tmp_path / "output.log"
+    own.write_text("an earlier attempt\n")
+    first.write_bytes(b"before\nhal")
+    tail = OutputTail(first)
+    assert tail.read() == ["before"]
+    saved = os.dup(1), os.dup(2)
+    try:
+        tail.continue_in(own)
+        os.write(1, b"f\nafter\n")
+    finally:
+        for number, old in zip((1, 2), saved, strict=True):
+            os.dup2(old, number)
+            os.close(old)
+    assert tail.read() == ["half", "after"]
+    with first.open("ab") as file:
+        file.write(b"a worker that began before\n")
+    assert tail.read() == ["a worker that began before"]
+    with first.open("ab") as file:
+        file.write(b"last words")
+    assert tail.remainder() == b"last words"
+    assert own.read_text() == "an earlier attempt\nbefore\nhalf\nafter\na worker that began before\n"
+
+
+def test_a_flood_begins_the_file_anew_and_keeps_what_was_before(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(captured, "FILE_LIMIT", 1000)
+    first, own = tmp_path / "captured", tmp_path / "output.log"
+    first.write_bytes(b"")
+    tail = OutputTail(first)
+    saved = os.dup(1), os.dup(2)
+    try:
+        tail.continue_in(own)
+    finally:
+        for number, old in zip((1, 2), saved, strict=True):
+            os.dup2(old, number)
+            os.close(old)
+    with own.open("ab") as file:
+        file.write(b"long ago\n" * 200)
+    assert tail.read() == ["long ago"] * 200
+    with own.open("ab") as file:
+        file.write(b"new\n")
+    assert tail.read() == ["new"]
+    assert own.read_text() == "new\n"
+    assert (tmp_path / "output.1.log").read_text() == "long ago\n" * 200
+
+
+def test_a_full_disk_loses_prints_and_nothing_else():
+    with Path("/dev/full").open("wb") as full:
+        stream = captured.CapturedStream(full.fileno())
+        for _ in range(3000):
+            print("a line of the user's code", file=stream)
+        stream.flush()

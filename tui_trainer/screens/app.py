@@ -20,6 +20,7 @@ from textual.screen import ModalScreen
 
 from tui_trainer.screens import controls, panels
 from tui_trainer.screens.baseline import BaselineScreen
+from tui_trainer.screens.captured import LINE_LIMIT, OUTPUT_LOG, OutputTail, send_output_to
 from tui_trainer.screens.chart_memory import ChartMemory
 from tui_trainer.screens.comparison import CompareScreen
 from tui_trainer.screens.dialogs import Ask, Help, Saving
@@ -36,7 +37,7 @@ from tui_trainer.screens.preferences import (
     with_keys,
 )
 from tui_trainer.screens.runs import RunsScreen
-from tui_trainer.screens.terminal import OutputTail, Terminal, send_output_to, wants_ascii
+from tui_trainer.screens.terminal import Terminal, wants_ascii
 from tui_trainer.screens.themes import HIGH_CONTRAST, THEME_VARIABLES
 from tui_trainer.screens.view import RunView
 from tui_trainer.session.run_folder import DEFAULT_ROOT
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
     from tui_trainer.session.protocol import RunHandle
 
 WELCOME = "? shows every key, Ctrl+P finds every action. q saves and quits. Should the connection be lost, the training goes on."
+SLOW_TERMINAL_SECONDS = 0.5  # between looks whether a terminal that is behind has caught up
+PRINTED_BYTES = 64 * 1024  # of what was captured by a run that never began: the end is enough
+
 Reason = Literal["quit", "detached", "abandoned", "not_started", "crashed"]
 
 
@@ -127,6 +131,7 @@ class MLTrainerApp(App[Outcome]):
         self._terminal = terminal
         self._glyphs = panels.ASCII if ascii else panels.UNICODE
         self._feed: Feed | None = None
+        self.tail = OutputTail(terminal.output) if terminal is not None else None
         self._update_pending = False
         self._leaving = False
         self._signal: int | None = None
@@ -152,10 +157,10 @@ class MLTrainerApp(App[Outcome]):
         if self._start_run is not None:
             self._feed = Feed(
                 self._start_run,
-                on_started=lambda handle: self._tell(self.Started(handle)),
+                on_started=self._on_started,
                 on_view=self._on_view,
                 on_error=lambda error: self._tell(self.StartFailed(error)),
-                tail=OutputTail(self._terminal.output) if self._terminal is not None else None,
+                tail=self.tail,
             )
             self.call_after_refresh(self._feed.start)
 
@@ -175,22 +180,33 @@ class MLTrainerApp(App[Outcome]):
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
+
+        def stop(number: int, _frame: object) -> None:
+            """Tell the run at once: the loop may be far behind, and asyncio's own signals get lost in a crowd."""
+            self._ask_run_to_stop(number)
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(self._on_stop_signal, number)
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_stop_signal, number)
+            signal.signal(number, stop)
         loop.add_signal_handler(signal.SIGHUP, self._on_hang_up)
 
     def _on_stop_signal(self, number: int) -> None:
         """First: checkpoint and leave. Again: leave without waiting."""
-        if self._signal is not None:
+        again, self._signal = self._signal is not None, number
+        if again:
             self.action_abandon()
-            return
-        self._signal = number
-        self._leave()
+        else:
+            self._leave()
 
     def _check_terminal(self) -> None:
         """A terminal can vanish without a signal (a tmux that is killed, a pty whose other end closes)."""
-        if self._terminal is not None and self._terminal.gone:
+        if self._terminal is None:
+            return
+        if self._terminal.gone:
             self._on_hang_up()
+        elif self._terminal.writer is not None and self._terminal.writer.repaint_due():
+            self.screen.refresh()
 
     def _on_hang_up(self) -> None:
         self.exit(Outcome("detached", self.handle, self.view, signal=signal.SIGHUP))
@@ -200,6 +216,10 @@ class MLTrainerApp(App[Outcome]):
     def _tell(self, message: Message) -> None:
         with contextlib.suppress(RuntimeError):  # the app has closed meanwhile
             self.post_message(message)
+
+    def _on_started(self, handle: RunHandle) -> None:
+        self.handle = handle  # at once: a stop signal may come before the message is read
+        self._tell(self.Started(handle))
 
     def _on_view(self, view: RunView) -> None:
         self.view = view
@@ -214,7 +234,7 @@ class MLTrainerApp(App[Outcome]):
         """Remember the run; a wish to leave that came before it began is granted now."""
         self.handle = message.handle
         if self._leaving:
-            self._ask_run_to_stop()
+            self._ask_run_to_stop(self._signal)
 
     @on(StartFailed)
     def _start_failed(self, message: StartFailed) -> None:
@@ -224,12 +244,19 @@ class MLTrainerApp(App[Outcome]):
     @on(Updated)
     def _updated(self) -> None:
         """Show the newest view; leave when that is what was waited for."""
+        if self._terminal is not None and self._terminal.is_behind and not self.view.is_over:
+            self.set_timer(SLOW_TERMINAL_SECONDS, self.post_update)
+            return
         self._update_pending = False
         self.show(self.view)
         self._answers.tell(self)
         never_began = self.view.status == "failed" and not self.view.attempt
         if self.view.is_over and (self._leaving or never_began):
             self.exit(Outcome("quit", self.handle, self.view, signal=self._signal))
+
+    def post_update(self) -> None:
+        """Show the newest view when its turn comes."""
+        self.post_message(self.Updated())
 
     def show(self, view: RunView) -> None:
         """Show `view` on the phase's screen, whatever dialog is in front of it."""
@@ -427,16 +454,17 @@ class MLTrainerApp(App[Outcome]):
             self.exit(Outcome("quit", self.handle, self.view, signal=self._signal))
             return
         self.push_screen(Saving())
-        self._ask_run_to_stop()
+        self._ask_run_to_stop(self._signal)
 
-    def _ask_run_to_stop(self) -> None:
+    def _ask_run_to_stop(self, number: int | None = None) -> None:
+        """Once, because of the signal `number` if there was one."""
         if self.handle is None or self._asked_to_stop:
             return
         self._asked_to_stop = True
-        if self._signal is None:
+        if number is None:
             self.handle.send("stop")
         else:
-            self.handle.stop_for_signal(signal.Signals(self._signal).name)
+            self.handle.stop_for_signal(signal.Signals(number).name)
 
     async def on_unmount(self) -> None:
         """Watch no longer."""
@@ -479,23 +507,30 @@ def run_app(start: Callable[[], RunHandle], *, name: str = "") -> Outcome:
             signal.signal(number, handler)
     handle = app.handle if app is not None else None
     view = app.view if app is not None else RunView()
-    _keep_output(terminal.output, handle, error)
+    _keep_output(terminal, app, handle, error)
     if terminal.gone:
-        send_output_to(handle.folder / "output.log" if handle is not None else Path(os.devnull))
+        send_output_to(handle.folder / OUTPUT_LOG if handle is not None else Path(os.devnull))
     if error is not None:
         return Outcome("crashed", handle, view, error=error)
     return outcome or Outcome("detached", handle, view)
 
 
-def _keep_output(output: Path, handle: RunHandle | None, error: BaseException | None) -> None:
-    """Move what was captured, and the traceback of a failed app, into the run folder; without one, to stderr."""
+def _keep_output(
+    terminal: Terminal, app: MLTrainerApp | None, handle: RunHandle | None, error: BaseException | None
+) -> None:
+    """Put what was captured, and the traceback of a failed app, into the run folder; without one, onto stderr."""
+    tail = (app.tail if app is not None else None) or OutputTail(terminal.output)
+    captured = tail.remainder()
+    if error is not None:
+        captured += "".join(traceback.format_exception(error)).encode("utf-8", "replace")
     with contextlib.suppress(OSError):
-        text = output.read_bytes()
-        if error is not None:
-            text += "".join(traceback.format_exception(error)).encode("utf-8", "replace")
-        if text and handle is not None:
-            with (handle.folder / "output.log").open("ab") as file:
-                file.write(text)
-        elif text:
-            sys.stderr.write(text.decode("utf-8", "replace"))
-        output.unlink()
+        terminal.output.unlink()
+    if not captured:
+        return
+    if app is not None and handle is not None and app.view.attempt:
+        with contextlib.suppress(OSError), (handle.folder / OUTPUT_LOG).open("ab") as file:
+            file.write(captured)
+            return
+    lines = captured[-PRINTED_BYTES:].decode("utf-8", "replace").splitlines()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write("".join(f"{clean_text(line, limit=LINE_LIMIT)}\n" for line in lines))

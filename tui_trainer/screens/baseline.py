@@ -12,10 +12,12 @@ from tui_trainer.screens import panels
 from tui_trainer.screens.chart_grid import ChartGrid
 from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.machine import machine_rows, machine_title
+from tui_trainer.screens.resizing import outdated
 from tui_trainer.screens.rows import Rows
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+    from textual.events import Resize
 
     from tui_trainer.screens.canvas import Row
     from tui_trainer.screens.chart_memory import ChartMemory
@@ -99,9 +101,10 @@ class BaselineScreen(Screen[None]):
         """The first row: which run this is, and its state."""
         return panels.header_row(self._view, width, self._glyphs)
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """Lay the text out anew once the panels have their new sizes."""
-        self.call_after_refresh(self._show_again)
+        if not outdated(self, event):
+            self.call_after_refresh(self._show_again)
 
     def _show_again(self) -> None:
         self.show(self._view)

@@ -19,6 +19,7 @@ from tui_trainer.screens.chart import Chart
 from tui_trainer.screens.chart_content import fit_legend, fit_note
 from tui_trainer.screens.keys import COMPARE_BINDINGS
 from tui_trainer.screens.painting import Channel
+from tui_trainer.screens.resizing import outdated
 from tui_trainer.screens.rows import Rows
 from tui_trainer.screens.run_table import cell
 from tui_trainer.screens.series import Series, thin
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
+    from textual.events import Resize
 
     from tui_trainer.screens import panels
     from tui_trainer.screens.canvas import Drawing, Run
@@ -111,9 +113,10 @@ class CompareScreen(Screen[None]):
         self._metric = monitored if monitored in names else next(iter(names), "")
         self._show()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """Lay out anew once the sizes are known."""
-        self.call_after_refresh(self._show)
+        if not outdated(self, event):
+            self.call_after_refresh(self._show)
 
     def on_chart_resized(self) -> None:
         """Draw for the new size."""

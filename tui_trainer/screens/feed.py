@@ -6,12 +6,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from tui_trainer.engine.events import RunStarted
+from tui_trainer.screens.captured import OUTPUT_LOG
 from tui_trainer.screens.view import RunView, advance_all, with_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tui_trainer.screens.terminal import OutputTail
+    from tui_trainer.screens.captured import OutputTail
     from tui_trainer.session.protocol import RunHandle
 
 TICK_SECONDS = 0.25
@@ -53,10 +55,14 @@ class Feed(threading.Thread):
         subscription = handle.subscribe("screen")
         view = shown = RunView()
         shown_at = -TICK_SECONDS
+        began = False
         try:
             while not self._stop.is_set():
                 over = handle.wait(0)
                 events = subscription.poll(TICK_SECONDS)
+                if not began and any(isinstance(event, RunStarted) for event in events):
+                    began = True
+                    self._keep_output(handle)
                 view = self._with_prints(advance_all(view, events))
                 due = len(events) < BURST or view.is_over or time.monotonic() - shown_at >= TICK_SECONDS
                 if view is not shown and due:
@@ -71,6 +77,11 @@ class Feed(threading.Thread):
     def stop(self) -> None:
         """Watch no longer; the run goes on."""
         self._stop.set()
+
+    def _keep_output(self, handle: RunHandle) -> None:
+        """From the run's beginning on its folder is its own: what is printed belongs there."""
+        if self._tail is not None:
+            self._tail.continue_in(handle.folder / OUTPUT_LOG)
 
     def _with_prints(self, view: RunView) -> RunView:
         if self._tail is None:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tui_trainer.config.errors import UserError
+from tui_trainer.engine.events import LogLine
 from tui_trainer.session.launching import AlreadyDone, Options
 from tui_trainer.session.log_lines import lines_for
 from tui_trainer.session.wording import clean_text
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tui_trainer.session.run_session import RunSession
 
 ABANDONED = 130
+WHERE_OUTPUT_IS = "[OUTPUT] Prints, warnings and what native code writes are in output.log"
 
 
 class _Done(Exception):
@@ -40,6 +42,7 @@ def run_app(options: Options) -> int:
         if isinstance(session, AlreadyDone):
             raise _Done(session)
         session.start()
+        session.stream.emit(LogLine(time=time.time(), level="info", text=WHERE_OUTPUT_IS))
         sessions.append(session)
         return session
 
@@ -72,7 +75,9 @@ def _see_to_the_end(session: RunSession, outcome: Outcome) -> int:
     if outcome.reason == "abandoned" and not session.wait(0):
         print(f"Left without waiting. What was saved is in {session.folder / 'checkpoints'}.")
         sys.stdout.flush()
-        os._exit(ABANDONED)  # the training thread may hang: nothing here may wait for it
+        os._exit(
+            128 + outcome.signal if outcome.signal else ABANDONED
+        )  # the training thread may hang: nothing here may wait for it
     from tui_trainer.phases.baseline import obey_signals
 
     obey_signals(session)

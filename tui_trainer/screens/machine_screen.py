@@ -11,11 +11,13 @@ from textual.widgets import Footer
 
 from tui_trainer.screens import machine
 from tui_trainer.screens.gauges import Gauge, bar, spark
+from tui_trainer.screens.resizing import outdated
 from tui_trainer.screens.rows import Rows
 from tui_trainer.session.wording import clean_text, crop
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+    from textual.events import Resize
 
     from tui_trainer.engine.events import ResourceSampled
     from tui_trainer.screens.canvas import Row, Run
@@ -50,9 +52,10 @@ class MachineScreen(Screen[None]):
         """Show what is known so far."""
         self.call_after_refresh(lambda: self.show(self._view))
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """Lay the rows out for the new width."""
-        self.call_after_refresh(lambda: self.show(self._view))
+        if not outdated(self, event):
+            self.call_after_refresh(lambda: self.show(self._view))
 
     def show(self, view: RunView) -> None:
         """Show a newer view."""

@@ -14,12 +14,14 @@ from textual.widgets.option_list import Option
 
 from tui_trainer.screens.chart_scene import USUAL
 from tui_trainer.screens.quantities import group_order, quantity, value_text
+from tui_trainer.screens.resizing import outdated
 from tui_trainer.session.wording import cell_width, clean_text, crop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from textual.app import ComposeResult
+    from textual.events import Resize
 
     from tui_trainer.screens.recorded import Recorded
     from tui_trainer.screens.view import RunView
@@ -98,9 +100,10 @@ class MetricPicker(ModalScreen[None]):
         self.call_after_refresh(self._fill)
         self._say("")
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """Fit the entries to the new width."""
-        self.call_after_refresh(self._fill)
+        if not outdated(self, event):
+            self.call_after_refresh(self._fill)
 
     def on_input_changed(self) -> None:
         """Narrow the list."""

@@ -18,6 +18,7 @@ from tui_trainer.screens.comparison import MOST_RUNS, CompareScreen
 from tui_trainer.screens.dialogs import Confirm
 from tui_trainer.screens.keys import RUNS_BINDINGS
 from tui_trainer.screens.replay import ReplayScreen
+from tui_trainer.screens.resizing import outdated
 from tui_trainer.screens.rows import Rows
 from tui_trainer.screens.run_table import (
     COLUMNS,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
+    from textual.events import Resize
 
     from tui_trainer.screens import panels
     from tui_trainer.screens.canvas import Row, Run
@@ -134,9 +136,10 @@ class RunsScreen(Screen[None]):
         """What happened meanwhile is shown at once."""
         self._look()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """Choose the columns anew once the sizes are known."""
-        self.call_after_refresh(self._show)
+        if not outdated(self, event):
+            self.call_after_refresh(self._show)
 
     # Reading, on a thread of its own
 
