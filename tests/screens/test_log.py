@@ -181,6 +181,7 @@ async def test_a_flood_does_not_move_what_a_reader_holds_still():
         view = app.view
         for burst in range(HELD // 150 + 5):
             view = with_output(view, [f"flood {burst}.{number}" for number in range(200)], sample.START)
+            app.show(view)
             pane.show(view)
         await pilot.pause()
         assert pane.render_line(0).text == before

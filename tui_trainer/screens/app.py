@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import signal
 import sys
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 WELCOME = "? shows every key, Ctrl+P finds every action. q saves and quits. Should the connection be lost, the training goes on."
 SLOW_TERMINAL_SECONDS = 0.5  # between looks whether a terminal that is behind has caught up
+PATIENT_LOOKS = 3  # seconds that the last event of a run that is over may take to get here
 PRINTED_BYTES = 64 * 1024  # of what was captured by a run that never began: the end is enough
 
 Reason = Literal["quit", "detached", "abandoned", "not_started", "crashed"]
@@ -136,6 +138,7 @@ class MLTrainerApp(App[Outcome]):
         self._leaving = False
         self._signal: int | None = None
         self._asked_to_stop = False
+        self._awaited = 0
         self._answers = controls.Answers()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -179,13 +182,13 @@ class MLTrainerApp(App[Outcome]):
             self._preferences = remember(self._preferences, welcomed=True)
 
     def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, here = asyncio.get_running_loop(), contextvars.copy_context()
 
         def stop(number: int, _frame: object) -> None:
             """Tell the run at once: the loop may be far behind, and asyncio's own signals get lost in a crowd."""
             self._ask_run_to_stop(number)
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(self._on_stop_signal, number)
+                loop.call_soon_threadsafe(self._on_stop_signal, number, context=here)
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
@@ -203,6 +206,10 @@ class MLTrainerApp(App[Outcome]):
         """A terminal can vanish without a signal (a tmux that is killed, a pty whose other end closes)."""
         if self._terminal is None:
             return
+        if self._leaving and self._is_over():  # its last event is due; a run that died has none
+            self._awaited += 1
+            if self._awaited > PATIENT_LOOKS:
+                self.exit(Outcome("quit", self.handle, self.view, signal=self._signal))
         if self._terminal.gone:
             self._on_hang_up()
         elif self._terminal.writer is not None and self._terminal.writer.repaint_due():
@@ -450,7 +457,7 @@ class MLTrainerApp(App[Outcome]):
     def _leave(self) -> None:
         """Stop the run, wait for its last event while saying so, then exit."""
         self._leaving = True
-        if self._is_over():
+        if self.view.is_over or (self._is_over() and not self._asked_to_stop):
             self.exit(Outcome("quit", self.handle, self.view, signal=self._signal))
             return
         self.push_screen(Saving())
