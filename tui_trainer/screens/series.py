@@ -51,6 +51,7 @@ class Series:
         all_xs, all_ys = (*self.xs, *xs), (*self.ys, *ys)
         if len(all_xs) > CAPACITY:
             keep = _envelope(all_xs, all_ys, (all_xs[0], all_xs[-1]), COLUMNS)
+            keep = sorted({0, *keep, len(all_xs) - 1})  # where the curve begins, and its newest point
             all_xs, all_ys = tuple(map(all_xs.__getitem__, keep)), tuple(map(all_ys.__getitem__, keep))
         marks = self.broken
         if broken and len(marks) < MARKS:
