@@ -9,6 +9,7 @@ import sample_charts
 import sample_run as sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.color import Color, ColorSystem
 
 from tui_trainer.engine.events import Validated
 from tui_trainer.screens.canvas import draw
@@ -18,6 +19,7 @@ from tui_trainer.screens.chart_options import AXES, SCALES, SMOOTHINGS, ChartOpt
 from tui_trainer.screens.chart_scene import Scene, chosen_charts
 from tui_trainer.screens.overlays import read_overlay
 from tui_trainer.screens.recorded import Recorded, record_all
+from tui_trainer.screens.themes import THEME_VARIABLES
 from tui_trainer.screens.y_axis import y_axis
 from tui_trainer.session.wording import cell_width
 
@@ -292,3 +294,12 @@ def test_no_numbers_can_break_a_chart(steps, epochs, chart, axis, scale, smoothi
     move(subject, drawing.columns, forward=True)
     step_at_column(subject, 3, drawing.columns)
     cursor_column(subject, drawing.columns)
+
+
+# Colours
+
+
+def test_every_curve_has_a_colour_of_its_own_on_a_terminal_of_16():
+    names = ("train", "validation", "raw", "bad", "good", "compared-1", "compared-2", "compared-3")
+    sixteen = [Color.parse(THEME_VARIABLES[name]).downgrade(ColorSystem.STANDARD).number for name in names]
+    assert len(set(sixteen)) == len(names)

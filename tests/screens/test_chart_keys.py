@@ -73,6 +73,17 @@ async def test_enter_on_a_focused_chart_is_the_same(keys):
         assert grid(pilot).current == "accuracy"
 
 
+@pytest.mark.parametrize("size", [(20, 5), (1, 1), (80, 24), (300, 90)])
+async def test_a_chart_alone_survives_any_terminal_size(size):
+    async with app_for().run_test(size=SIZE) as pilot:
+        await press(pilot, "f", "left")
+        await pilot.resize_terminal(*size)
+        await pilot.pause()
+        await pilot.press("left", "down", "plus")
+        await pilot.resize_terminal(*SIZE)
+        await until(pilot, lambda: charts(pilot)[0].size.width == SIZE[0] - 2)
+
+
 async def test_escape_goes_back_step_by_step():
     async with app_for().run_test(size=SIZE) as pilot:
         await press(pilot, "f", "left")

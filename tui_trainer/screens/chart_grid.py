@@ -116,7 +116,7 @@ class ChartGrid(Container):
         self._options = change.with_overlays(self._options, tuple(folders))
         missing = [folder for folder in self._options.overlays if folder not in self._overlays]
         if missing:
-            self.run_worker(lambda: self._read(missing), thread=True, group="overlays")
+            self.run_worker(lambda: self._read(missing), thread=True, group="overlays", exit_on_error=False)
         self._draw()
 
     def _read(self, folders: Sequence[Path]) -> None:
@@ -234,7 +234,13 @@ class ChartGrid(Container):
         before, self._options = self._options, options
         self._draw()
         if remembered(before) != remembered(options) and self._memory.path is not None:
-            self.run_worker(lambda: self._save(options), thread=True, group="chart-memory", exclusive=True)
+            self.run_worker(
+                lambda: self._save(options),
+                thread=True,
+                group="chart-memory",
+                exclusive=True,
+                exit_on_error=False,
+            )
 
     def _save(self, options: ChartOptions) -> None:
         if note := self._memory.save(options):
