@@ -112,9 +112,9 @@ async def test_a_chart_key_does_nothing_while_no_chart_has_the_focus():
         assert grid(pilot).options == ChartOptions()
 
 
-async def test_x_o_and_a_change_axis_scale_and_smoothing():
+async def test_x_b_and_a_change_axis_scale_and_smoothing():
     async with app_for().run_test(size=SIZE) as pilot:
-        await press(pilot, "f", "x", "o", "o", "a")
+        await press(pilot, "f", "x", "b", "b", "a")
         options = grid(pilot).options
         assert (options.axis, options.scale("loss"), options.smoothing) == ("step", "linear", 0.9)
         picture = pictures(pilot)["chart-0"]

@@ -100,7 +100,7 @@ BINDINGS: list[Binding] = [
 # For the chart that has the focus (Tab, a click, or f).
 CHART_BINDINGS: list[Binding] = [
     Binding("x", "axis", "Axis", id="chart.axis", tooltip="x by epoch, by step or by time"),
-    Binding("o", "scale", "Log/linear", id="chart.scale",
+    Binding("b", "scale", "Log/linear", id="chart.scale",
             tooltip="y automatic, logarithmic or linear (the latter two show all values)"),
     Binding("a", "smoothing", "Smooth", id="chart.smoothing",
             tooltip="Smoothing of what is recorded within epochs: none, 0.6, 0.9, 0.97"),
