@@ -106,6 +106,8 @@ def test_trouble_is_marked_and_counted():
     assert picture.count("↑") == 2
     assert picture.count("×") == 1
     assert chart_content(scene(TROUBLED), SIZE).note.startswith("1 non-finite")
+    smoothed = chart_content(scene(TROUBLED, "grad_norm", smoothing=0.97), SIZE)
+    assert smoothed.note.startswith("2 off scale")  # however long the average remembers them
 
 
 def test_a_mean_that_was_not_finite_is_marked_though_it_is_not_drawn():
@@ -140,6 +142,15 @@ def test_a_window_cuts_all_curves_and_says_so():
     assert all(8.0 <= x <= 10.0 for curve in content.picture.curves for x in curve.xs)
     assert content.note.startswith("zoom 13%, held")
     assert chart_content(scene(window=Window(90.0)), SIZE).note.startswith("zoom 13% ·")
+
+
+def test_a_dot_is_a_recorded_value_also_at_the_edge_of_a_window():
+    within = chart_content(scene(window=Window(88.0, 452.0), smoothing=0.0), SIZE).picture
+    assert within.curves[-1].cut == (True, True)
+    assert shown(draw(within)).count("●") == 2  # epochs 9 and 10
+    exact = chart_content(scene(window=Window(90.0, 450.0), smoothing=0.0), SIZE).picture
+    assert exact.curves[-1].cut == (False, False)
+    assert shown(draw(exact)).count("●") == 3
 
 
 def test_at_most_two_points_a_column_are_sent():

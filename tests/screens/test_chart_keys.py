@@ -8,8 +8,9 @@ import pytest
 import sample_charts
 import sample_run as sample
 from fake_run import FakeRun, InlinePainter, settle, until
+from run_folders import write_run
 from textual.events import MouseScrollUp
-from textual.widgets import Input, OptionList
+from textual.widgets import DataTable, Input, OptionList
 
 from tui_trainer.screens.app import MLTrainerApp
 from tui_trainer.screens.chart import Chart
@@ -295,3 +296,14 @@ async def test_the_charts_follow_the_run():
         await until(pilot, lambda: pictures(pilot)["chart-0"].x_range[1] == 200 / 45)
         run.emit(sample.step(225))
         await until(pilot, lambda: pictures(pilot)["chart-0"].x_range[1] == 5.0)
+
+
+async def test_b_in_the_list_of_runs_draws_them_behind_the_charts(tmp_path):
+    write_run(tmp_path / "slow", summary={"status": "completed"})
+    async with app_for(run_roots=(tmp_path,)).run_test(size=SIZE) as pilot:
+        await press(pilot, "f6")
+        await until(pilot, lambda: pilot.app.screen.query_one(DataTable).row_count == 1)
+        await pilot.press("b")
+        await until(pilot, lambda: pictures(pilot)["chart-0"].curves[0].role == "over1")
+        assert grid(pilot).options.overlays == (tmp_path / "slow",)
+        assert len(pilot.app.screen_stack) == 1

@@ -338,6 +338,13 @@ class MLTrainerApp(App[Outcome]):
         roots = [*self._run_roots, *([folder.parent] if folder is not None else [])]
         self.push_screen(RunsScreen(RunIndex(roots), self._painter, self._glyphs, present=self._own_folder))
 
+    @on(RunsScreen.Overlaid)
+    def _overlaid(self, message: RunsScreen.Overlaid) -> None:
+        """Draw the runs chosen from the list behind this one's curves, and show that."""
+        if isinstance(self.screen, RunsScreen):
+            self.pop_screen()
+        self.set_overlays(message.folders)
+
     def _own_folder(self) -> Path | None:
         return self.handle.folder if self.handle is not None else None
 

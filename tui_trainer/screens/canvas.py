@@ -29,7 +29,8 @@ class Curve:
     """One line of a chart. `style`: "faint" (a cloud behind), "line", or "dots" (a dot on every point).
 
     `broken`: where values were not finite. `label` is written on the line: at its
-    end, or at these shares of its points (`label_at`).
+    end, or at these shares of its points (`label_at`). `cut`: the first, the last
+    point only tells where the curve enters or leaves the chart; nothing was recorded there.
     """
 
     role: str
@@ -39,6 +40,7 @@ class Curve:
     broken: tuple[float, ...] = ()
     label: str = ""
     label_at: tuple[float, ...] = (1.0,)
+    cut: tuple[bool, bool] = (False, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,9 @@ def _draw_curve(curve: Curve, x_range: tuple[float, float], y: YAxis, width: int
     own = curve.label if signs.line == "*" and curve.label else signs.line
     plt.plot(xs, ys, color=color, marker=signs.thin if curve.style == "faint" else own)
     few = curve.style == "dots" and len(xs) <= width // 2
-    dots = [(x, value) for x, value in zip(xs, ys, strict=True) if 0 <= value <= 1 and 0 <= x <= 1]
+    recorded = slice(int(curve.cut[0]), len(xs) - int(curve.cut[1]))
+    points = zip(xs[recorded], ys[recorded], strict=True)
+    dots = [(x, value) for x, value in points if 0 <= value <= 1 and 0 <= x <= 1]
     if dots and (few or len(xs) == 1):
         plt.scatter([x for x, _ in dots], [value for _, value in dots], color=color, marker=signs.dot)
     for sign, edge, places in (

@@ -50,7 +50,16 @@ def chart_content(
         curves.append(Curve("train", "line", (), (), lost))
     values = [y for curve in curves for y in curve.ys]
     share = is_percent(chart, values)
-    y = y_axis(values, options.scale(chart), share=share)
+    # Averages drag an outlier along for many points: what is one, the values as recorded decide.
+    recorded_values = [
+        y
+        for curve, (line, _) in zip(curves, placed, strict=False)
+        if line.series is line.raw
+        for y in curve.ys
+    ]
+    y = y_axis(recorded_values, options.scale(chart), share=share)
+    if not y.cut:
+        y = y_axis(values, options.scale(chart), share=share)
     off = sum(_off(line, its_ruler, x_range, y) for line, its_ruler in placed if line.style != "faint")
     picture = Picture(
         width,
@@ -85,11 +94,19 @@ def is_percent(chart: str, values: Sequence[float]) -> bool:
 def _curve(line: Line, ruler: Ruler, x_range: tuple[float, float], width: int) -> Curve:
     low, high = bounds(line, ruler, x_range)
     xs, ys = thin(line.series, low, high, max(1, width))
+    passing = len(xs) > 1 and xs[0] == low, len(xs) > 1 and xs[-1] == high
+    cut = passing[0] and not _recorded(line, low), passing[1] and not _recorded(line, high)
     broken = line.raw.broken[bisect_left(line.raw.broken, low) : bisect_right(line.raw.broken, high)]
     if line.timed or ruler.axis != "step":
         convert = ruler.of_seconds if line.timed else ruler.of_step
         xs, broken = tuple(map(convert, xs)), tuple(map(convert, broken))
-    return Curve(line.role, line.style, xs, ys, broken, line.label)
+    return Curve(line.role, line.style, xs, ys, broken, line.label, cut=cut)
+
+
+def _recorded(line: Line, place: float) -> bool:
+    xs = line.series.xs
+    index = bisect_left(xs, place)
+    return index < len(xs) and xs[index] == place
 
 
 def _marks_of_means(scene: Scene) -> tuple[float, ...]:

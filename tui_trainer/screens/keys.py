@@ -138,6 +138,13 @@ BACK = Binding("escape", "close", "Back", id="page.back", tooltip="Back to where
 RUNS_BINDINGS: list[Binding] = [
     BACK,
     Binding("c", "compare", "Compare", id="runs.compare", tooltip="Compare the marked runs"),
+    Binding(
+        "b",
+        "overlay",
+        "Behind",
+        id="runs.overlay",
+        tooltip="Draw the marked runs' curves behind this run's charts; this run itself: no longer",
+    ),
     Binding("s", "sort(1)", "Sort", id="runs.sort", tooltip="Sort by the next column"),
     Binding(
         "S", "sort(-1)", "Sort left", show=False, id="runs.sort_left", tooltip="Sort by the column before"

@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer
 
 from tui_trainer.config.errors import RunFolderError
+from tui_trainer.screens.chart_options import MOST_OVERLAYS
 from tui_trainer.screens.comparison import MOST_RUNS, CompareScreen
 from tui_trainer.screens.dialogs import Confirm
 from tui_trainer.screens.keys import RUNS_BINDINGS
@@ -87,6 +88,13 @@ class RunsScreen(Screen[None]):
         def __init__(self, entries: tuple[RunEntry, ...], sizes: dict[Path, int]) -> None:
             super().__init__()
             self.entries, self.sizes = entries, sizes
+
+    class Overlaid(Message):
+        """The curves of these runs are wanted behind the charts."""
+
+        def __init__(self, folders: tuple[Path, ...]) -> None:
+            super().__init__()
+            self.folders = folders
 
     class Removed(Message):
         """A run was deleted, or why it was not."""
@@ -347,6 +355,16 @@ class RunsScreen(Screen[None]):
             return
         runs = [self._entries[folder] for folder in chosen]
         self.app.push_screen(CompareScreen(runs, self._painter, self._glyphs, clock=self._clock))
+
+    def action_overlay(self) -> None:
+        """Draw the marked runs, else the one under the cursor, behind this app's own run; that one alone: none."""
+        current = self._current()
+        chosen = [self._entries[folder] for folder in self._marked] or ([current] if current else [])
+        folders = [entry.folder for entry in chosen if not self._is_present(entry)]
+        if len(folders) > MOST_OVERLAYS:
+            self.app.notify(f"At most {MOST_OVERLAYS} runs are drawn behind the charts.", markup=False)
+            return
+        self.post_message(self.Overlaid(tuple(folders)))
 
     def action_delete(self) -> None:
         """Ask, then delete the run under the cursor for good."""
