@@ -108,6 +108,7 @@ def test_trouble_is_marked_and_counted():
     assert chart_content(scene(TROUBLED), SIZE).note.startswith("1 non-finite")
     smoothed = chart_content(scene(TROUBLED, "grad_norm", smoothing=0.97), SIZE)
     assert smoothed.note.startswith("2 off scale")  # however long the average remembers them
+    assert shown(draw(smoothed.picture)).count("↑") == 2
 
 
 def test_a_mean_that_was_not_finite_is_marked_though_it_is_not_drawn():

@@ -31,6 +31,7 @@ class Curve:
     `broken`: where values were not finite. `label` is written on the line: at its
     end, or at these shares of its points (`label_at`). `cut`: the first, the last
     point only tells where the curve enters or leaves the chart; nothing was recorded there.
+    `arrows`: points that lie off the chart are marked at its edge.
     """
 
     role: str
@@ -41,6 +42,7 @@ class Curve:
     label: str = ""
     label_at: tuple[float, ...] = (1.0,)
     cut: tuple[bool, bool] = (False, False)
+    arrows: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def _draw_curve(curve: Curve, x_range: tuple[float, float], y: YAxis, width: int
         (signs.above, 1.0, {round(x * width) for x, value in zip(xs, ys, strict=True) if value > 1}),
         (signs.below, 0.0, {round(x * width) for x, value in zip(xs, ys, strict=True) if value < 0}),
     ):
-        if places and y.cut:
+        if places and y.cut and curve.arrows:
             plt.scatter([x / width for x in sorted(places)], [edge] * len(places), color=color, marker=sign)
     if curve.label and dots:
         named = [dots[round(share * (len(dots) - 1))] for share in curve.label_at]

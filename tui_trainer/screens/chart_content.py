@@ -100,7 +100,7 @@ def _curve(line: Line, ruler: Ruler, x_range: tuple[float, float], width: int) -
     if line.timed or ruler.axis != "step":
         convert = ruler.of_seconds if line.timed else ruler.of_step
         xs, broken = tuple(map(convert, xs)), tuple(map(convert, broken))
-    return Curve(line.role, line.style, xs, ys, broken, line.label, cut=cut)
+    return Curve(line.role, line.style, xs, ys, broken, line.label, cut=cut, arrows=line.series is line.raw)
 
 
 def _recorded(line: Line, place: float) -> bool:
