@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.reports import sample_run as sample
 from tui_trainer.config.loading import change_config, dump_config, load_config
-from tui_trainer.engine.events import EpochFinished, encode, iso_time, json_safe
+from tui_trainer.engine.events import EpochFinished, RunFinished, encode, iso_time, json_safe
 
 HOUR = 3600.0
 NOW = sample.START + 5 * HOUR
@@ -53,6 +53,13 @@ def finished(folder: Path, *, status: str = "completed", message: str = "", **ch
         "status": status, "message": message, "epochs": 20, "best_epoch": 20, "monitor": "val_loss", "best_val_loss": 0.1003,
         "duration_seconds": 21.4, "diagnostics": [], "device": "cpu", "parameters": 9610, "attempt": 1,
     } | changes.pop("summary", {})  # fmt: skip
+    given = list(sample.events(20)) if changes.get("events") is None else list(changes["events"])
+    changes["events"] = [
+        replace(event, status=status, message=message, summary=about)
+        if isinstance(event, RunFinished)
+        else event
+        for event in given
+    ]
     return write_run(folder, status=status, summary=about, **changes)
 
 
@@ -104,8 +111,8 @@ def many_kinds(root: Path) -> Path:
     broken = [
         *sample.events(20, broken=True, until_step=300),
         sample.epoch_finished(7, metrics={"train_loss": math.nan, "val_loss": math.inf, "train_accuracy": 0.1,
-                                          "val_accuracy": 0.1}),
-        sample.finished(status="failed", message="10 batches in a row were not finite [/red]"),
+                                          "val_accuracy": 0.1}, is_best=False, best_epoch=6, best_value=0.2472),
+        sample.finished(),
     ]  # fmt: skip
     finished(
         root / "digits-c", name="digits-lr-10", status="failed", started=sample.START + 2 * HOUR, events=broken,

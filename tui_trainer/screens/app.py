@@ -322,10 +322,12 @@ class MLTrainerApp(App[Outcome]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that steer this app's run are not there while another run is looked at."""
-        if action in OWN_ACTIONS and self.screen_stack:
-            return bool(getattr(self.screen, "shows_own_run", True))
-        if action in PANEL_ACTIONS and self.screen_stack:
-            return not isinstance(self.screen, (RunsScreen, CompareScreen))
+        if action in OWN_ACTIONS | PANEL_ACTIONS:
+            pages = (item for item in reversed(self.screen_stack) if not isinstance(item, ModalScreen))
+            page = next(pages, None)  # below the dialogs
+            if action in OWN_ACTIONS:
+                return bool(getattr(page, "shows_own_run", True))
+            return not isinstance(page, (RunsScreen, CompareScreen))
         return super().check_action(action, parameters)
 
     def action_runs(self) -> None:

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from tui_trainer.screens.canvas import Row, Run
     from tui_trainer.session.run_index import RunEntry
 
-LEAST_NAME = 16
+LEAST_NAME = 17
 SPACING = 2  # the table's padding: a cell on each side
 SCROLLBAR = 1
 STATUS_SHORT = {
-    "early_stopped": "stopped early",
+    "early_stopped": "early stop",
     UNREADABLE: "unreadable",
     "running": "live",
-    "paused": "live, paused",
+    "paused": "paused",
 }
 UNFINISHED_ROLES = {UNREADABLE: "bad"}
 
@@ -50,12 +50,12 @@ class Column:
 COLUMNS = (
     Column("mark", "", 1),
     Column("name", "name", LEAST_NAME),
-    Column("status", "status", 13),
+    Column("status", "status", 11),
     Column("monitor", "monitored", 14, since=130),
     Column("best", "best", 9, right=True),
     Column("epochs", "epochs", 9, right=True, falling=True),
     Column("started", "started", 11, right=True, falling=True),
-    Column("duration", "took", 8, right=True, falling=True),
+    Column("duration", "took", 7, right=True, falling=True),
     Column("attempts", "tries", 5, since=150, right=True, falling=True),
     Column("size", "size", 8, since=100, right=True, falling=True),
     Column("device", "device", 8, since=160),

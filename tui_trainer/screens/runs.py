@@ -52,8 +52,9 @@ REFRESH_S = 3.0
 EMPTY = (
     "No runs here yet.",
     "",
-    "Every training lands in a folder of its own, by default checkpoints/<name>-<time>,",
-    "and is listed here from its first second on. Start one with",
+    "Every training has a folder of its own, checkpoints/<name>-<time> unless",
+    "--output-dir says otherwise, and is listed here from its beginning on.",
+    "Start one with",
     "",
     "    mltrainer-tui --config my-config.yaml",
     "",
@@ -65,7 +66,16 @@ class RunTable(DataTable[Text]):
     """The list. Enter opens what the cursor is on; Space marks it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "select_cursor", "Open", id="runs.open", tooltip="Show this run, read only"),
+        Binding(
+            "enter",
+            "select_cursor",
+            "Open",
+            key_display="Enter",
+            id="runs.open",
+            tooltip="Show this run, read only",
+        ),
+        Binding("home", "scroll_top", "First", show=False, id="runs.first", tooltip="To the first run"),
+        Binding("end", "scroll_bottom", "Last", show=False, id="runs.last", tooltip="To the last run"),
         Binding("space", "screen.mark", "Mark", id="runs.mark", tooltip="Mark this run for comparing"),
     ]
 
@@ -274,10 +284,10 @@ class RunsScreen(Screen[None]):
         parts = [f"{count} run" + ("" if count == 1 else "s"), f"{live} live" if live else ""]
         parts.append(f"{len(self._marked)} marked" if self._marked else "")
         text = crop(", ".join(filter(None, parts)), max(0, width - 20))
-        hint = "s: sort by the next column, r: the other way round "
+        hint = "s: sort by the next column, r: the other way round " if count > 1 else ""
         gap = width - 18 - len(text) - len(hint)
         row: Row = ((" mltrainer  ", "brand"), ("Runs  ", "strong"), (text, "dim"))
-        return (*row, (" " * gap + hint, "dim")) if gap > 1 else row
+        return (*row, (" " * gap + hint, "dim")) if hint and gap > 1 else row
 
     def _current(self) -> RunEntry | None:
         table = self.query_one(RunTable)
