@@ -488,10 +488,13 @@ class MLTrainerApp(App[Outcome]):
             self._feed.stop()
 
 
-def run_app(start: Callable[[], RunHandle], *, name: str = "") -> Outcome:
+def run_app(
+    start: Callable[[], RunHandle], *, name: str = "", run_roots: Sequence[Path] = (DEFAULT_ROOT,)
+) -> Outcome:
     """Open the app on the run that `start` begins, and give the terminal back as it was.
 
-    What was printed meanwhile ends up in the run folder's `output.log`. Raises nothing of the app's own: see
+    The list of runs shows those in `run_roots` and beside this one. What was printed meanwhile ends up in the run
+    folder's `output.log`. Raises nothing of the app's own: see
     `Outcome`.
     """
     ascii_only = wants_ascii(os.environ)
@@ -511,6 +514,7 @@ def run_app(start: Callable[[], RunHandle], *, name: str = "") -> Outcome:
                 ascii=ascii_only,
                 preferences=load_preferences(preferences_folder(os.environ), [*BINDINGS, *CHART_BINDINGS]),
                 chart_memory=ChartMemory.of_user(),
+                run_roots=run_roots,
             )
             try:
                 outcome = app.run()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_trainer.config.errors import UserError
 from tui_trainer.engine.events import LogLine
 from tui_trainer.session.launching import AlreadyDone, Options
 from tui_trainer.session.log_lines import lines_for
+from tui_trainer.session.run_folder import DEFAULT_ROOT
 from tui_trainer.session.wording import clean_text
 
 if TYPE_CHECKING:
@@ -47,7 +49,10 @@ def run_app(options: Options) -> int:
         return session
 
     name = options.config.stem if options.config is not None else "digits-baseline"
-    outcome = app.run_app(start, name=clean_text(name, limit=200))
+    project = options.config.parent if options.config is not None else Path()
+    outcome = app.run_app(
+        start, name=clean_text(name, limit=200), run_roots=(DEFAULT_ROOT, project / DEFAULT_ROOT)
+    )
     if not sessions:
         return _not_started(outcome)
     return _see_to_the_end(sessions[0], outcome)
