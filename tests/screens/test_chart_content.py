@@ -111,6 +111,18 @@ def test_trouble_is_marked_and_counted():
     assert shown(draw(smoothed.picture)).count("↑") == 2
 
 
+def test_a_run_is_not_off_scale_because_it_is_short_beside_one_it_is_compared_with(tmp_path):
+    long = sample_charts.write_run(tmp_path / "long", 0.5, epochs=20)
+    text = (long / "epoch_metrics.csv").read_text()
+    rows = [f"{number},0.09,0.1,0.9,2.0" for number in range(21, 2000)]
+    (long / "epoch_metrics.csv").write_text(text + "\n".join(rows) + "\n")
+    recorded = record_all(Recorded(), sample.events(20, until_step=90))
+    content = chart_content(scene(recorded, overlays=[read_overlay(long)]), SIZE)
+    assert "off scale" not in content.note
+    highest = max(recorded.traces["loss", "batch"].raw.ys)
+    assert content.picture.y.place(highest) <= content.picture.y.high
+
+
 def test_a_mean_that_was_not_finite_is_marked_though_it_is_not_drawn():
     bad = sample.epoch_finished(3, metrics={"train_loss": math.inf, "val_loss": 1.0})
     recorded = record_all(Recorded(), [*sample.events(20, until_step=120), bad])

@@ -10,7 +10,7 @@ from tui_trainer.screens.canvas import Curve, Picture
 from tui_trainer.screens.chart_scene import bounds
 from tui_trainer.screens.quantities import quantity
 from tui_trainer.screens.series import thin
-from tui_trainer.screens.y_axis import y_axis
+from tui_trainer.screens.y_axis import few_of, y_axis
 from tui_trainer.session.wording import cell_width, crop
 
 if TYPE_CHECKING:
@@ -50,17 +50,7 @@ def chart_content(
         curves.append(Curve("train", "line", (), (), lost))
     values = [y for curve in curves for y in curve.ys]
     share = is_percent(chart, values)
-    # Averages drag an outlier along for many points: what is one, the values as recorded decide.
-    recorded_values = [
-        y
-        for curve, (line, _) in zip(curves, placed, strict=False)
-        if line.series is line.raw
-        for y in curve.ys
-    ]
-    y = y_axis(recorded_values, options.scale(chart), share=share)
-    if not y.cut:
-        y = y_axis(values, options.scale(chart), share=share)
-    off = sum(_off(line, its_ruler, x_range, y) for line, its_ruler in placed if line.style != "faint")
+    y, off = _y_axis(scene, list(zip(curves, placed, strict=False)), x_range, share=share)
     picture = Picture(
         width,
         height,
@@ -117,11 +107,33 @@ def _marks_of_means(scene: Scene) -> tuple[float, ...]:
     return tuple(map(scene.ruler.of_step, traces["train"].raw.broken))
 
 
-def _off(line: Line, ruler: Ruler, x_range: tuple[float, float], y: YAxis) -> int:
-    if not y.cut:
-        return 0
+def _y_axis(
+    scene: Scene,
+    drawn: Sequence[tuple[Curve, tuple[Line, Ruler]]],
+    x_range: tuple[float, float],
+    *,
+    share: bool,
+) -> tuple[YAxis, int]:
+    """The y axis, and how many recorded values lie off it.
+
+    Averages drag an outlier along for many points, and a thinned curve has few points for many values: what may be
+    left out is decided by the values as recorded, curve by curve.
+    """
+    scale = scene.options.scale(scene.chart)
+    raw = [(curve, line, ruler) for curve, (line, ruler) in drawn if line.series is line.raw]
+    y = y_axis([value for curve, _, _ in raw for value in curve.ys], scale, share=share)
+    counts = [_off(line, ruler, x_range, y) for _, line, ruler in raw]
+    if not y.cut or (scale == "auto" and any(off > few_of(count) for off, count in counts)):
+        values = [value for curve, _ in drawn for value in curve.ys]
+        return y_axis(values, scale, share=share, leave_out=False), 0
+    return y, sum(off for off, _ in counts)
+
+
+def _off(line: Line, ruler: Ruler, x_range: tuple[float, float], y: YAxis) -> tuple[int, int]:
+    """How many of the values recorded within the range lie off the axis, and how many there are."""
     low, high = bounds(line, ruler, x_range)
-    return y.off(line.raw.ys[bisect_left(line.raw.xs, low) : bisect_right(line.raw.xs, high)])
+    shown = line.raw.ys[bisect_left(line.raw.xs, low) : bisect_right(line.raw.xs, high)]
+    return y.off(shown), len(shown)
 
 
 def _zoomed(options: ChartOptions, last: float) -> str:

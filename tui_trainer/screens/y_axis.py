@@ -43,9 +43,9 @@ class YAxis:
         return sum(1 for y in ys if not low <= y <= high)
 
 
-def y_axis(values: Sequence[float], scale: Scale, *, share: bool = False) -> YAxis:
+def y_axis(values: Sequence[float], scale: Scale, *, share: bool = False, leave_out: bool = True) -> YAxis:
     """The axis for finite `values`. "auto" takes a log axis where the curve spans decades, and leaves out the few
-    outliers that would flatten the rest; "log" and "linear" show all they can."""
+    outliers that would flatten the rest, unless `leave_out` is false; "log" and "linear" show all they can."""
     if not values:
         return YAxis(0.0, 1.0)
     ordered = sorted(min(HUGE, max(-HUGE, value)) for value in values)
@@ -56,12 +56,18 @@ def y_axis(values: Sequence[float], scale: Scale, *, share: bool = False) -> YAx
         axis = _padded(ordered[0], ordered[-1])
         fractions = share and ordered[0] >= 0 and ordered[-1] <= 1
         return YAxis(max(axis.low, -0.005), min(axis.high, 1.005)) if fractions else axis
-    return _automatic(ordered)
+    return _automatic(ordered, leave_out=leave_out)
 
 
-def _automatic(ordered: list[float]) -> YAxis:
+def few_of(count: int) -> int:
+    """How many of `count` values may be left out as outliers."""
+    return max(1, int(count * FEW)) if count >= LEAST_POINTS else 0
+
+
+def _automatic(ordered: list[float], *, leave_out: bool) -> YAxis:
     positive = ordered[0] > 0
-    kept = _without_outliers([math.log10(value) for value in ordered] if positive else ordered)
+    kept = [math.log10(value) for value in ordered] if positive else ordered
+    kept = _without_outliers(kept) if leave_out else kept
     cut = len(kept) < len(ordered)
     if not positive:
         return _padded(kept[0], kept[-1], cut=cut)
@@ -75,9 +81,7 @@ def _without_outliers(ordered: list[float]) -> list[float]:
 
     `ordered` ascends. The fence is wide: what stands out of noise by its own height or two is a part of the curve.
     """
-    few = int(len(ordered) * FEW)
-    if len(ordered) < LEAST_POINTS or few < 1:
-        few = 1 if len(ordered) >= LEAST_POINTS else 0
+    few = few_of(len(ordered))
     if not few:
         return ordered
     low, high = ordered[few], ordered[-1 - few]
