@@ -111,12 +111,20 @@ def test_trouble_is_marked_and_counted():
     assert shown(draw(smoothed.picture)).count("↑") == 2
 
 
+def test_an_average_that_lags_behind_has_room_on_the_chart():
+    events = [sample.step(number, loss=3.0 if number < 100 else 1.0 + number % 2) for number in range(1, 200)]
+    recorded = record_all(Recorded(), [sample.started(), *events])
+    picture = chart_content(scene(recorded, smoothing=0.97, window=Window(90.0)), SIZE).picture
+    assert max(picture.curves[-1].ys) > max(picture.curves[0].ys)
+    assert all(picture.y.place(y) <= picture.y.high for curve in picture.curves for y in curve.ys)
+
+
 def test_a_run_is_not_off_scale_because_it_is_short_beside_one_it_is_compared_with(tmp_path):
     long = sample_charts.write_run(tmp_path / "long", 0.5, epochs=20)
     text = (long / "epoch_metrics.csv").read_text()
-    rows = [f"{number},0.09,0.1,0.9,2.0" for number in range(21, 2000)]
+    rows = [f"{number},0.09,{0.1 + number % 7 / 1000},0.9,2.0" for number in range(21, 2000)]
     (long / "epoch_metrics.csv").write_text(text + "\n".join(rows) + "\n")
-    recorded = record_all(Recorded(), sample.events(20, until_step=90))
+    recorded = record_all(Recorded(), [sample.started(), *(sample.step(number) for number in range(1, 400))])
     content = chart_content(scene(recorded, overlays=[read_overlay(long)]), SIZE)
     assert "off scale" not in content.note
     highest = max(recorded.traces["loss", "batch"].raw.ys)
