@@ -183,11 +183,20 @@ def test_the_best_checkpoint_is_the_best_of_then_again(tmp_path: Path) -> None:
     assert "starts anew" not in (session.folder / "training.log").read_text()
 
 
-def test_more_epochs_are_not_forgotten_by_a_crash_after_a_rollback(tmp_path: Path) -> None:
+def test_more_epochs_are_on_disk_once_a_rollback_is_answered(tmp_path: Path) -> None:
+    """A crash right after it must not forget them."""
     script = {3 * PER_EPOCH: [("extend", {"epochs": 9})], 4 * PER_EPOCH + 5: [back(), ("stop", {})]}
-    Watched(tmp_path / "run", script).train()
-    assert load_last(tmp_path / "run")["epochs"] == 9
-    assert load_last(tmp_path / "run")["step"] == 2 * PER_EPOCH
+    session = Watched(tmp_path / "run", script)
+    on_disk: list[tuple[int, int]] = []
+
+    def on(event: events.Event) -> None:
+        if isinstance(event, events.CommandHandled) and event.command == "roll_back":
+            state = load_last(session.folder)
+            on_disk.append((state["step"], state["epochs"]))
+
+    session.on = on
+    session.train()
+    assert on_disk == [(2 * PER_EPOCH, 9)]
 
 
 def test_twice_in_a_row_and_to_an_earlier_one(straight: Path, tmp_path: Path) -> None:
