@@ -9,13 +9,15 @@ import unicodedata
 LINE_LIMIT = 2000  # characters of one outside text that reach a log line
 
 # CSI and OSC/DCS/APC sequences as a whole, two-character escapes, then any control character that is left:
-# C0 but newline, C1, bidirectional overrides, lone surrogates.
+# C0 but newline, C1, signs of no width, bidirectional overrides, lone surrogates.
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]|\x9b[0-?]*[ -/]*[@-~]"
 )
 _CONTROLS = re.compile(
-    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u2028\u2029\u2060-\u2064\ufeff\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+
+_WIDTHLESS = frozenset({"Mn", "Me", "Cf"})  # combining marks and joiners
 
 # Metrics that are shares of something and therefore shown in percent, by the words of their names.
 _SHARES = frozenset(
@@ -147,6 +149,6 @@ def crop(text: str, width: int) -> str:
 
 
 def _char_width(char: str) -> int:
-    if unicodedata.combining(char):
+    if unicodedata.category(char) in _WIDTHLESS:
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
