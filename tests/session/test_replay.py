@@ -94,7 +94,7 @@ def test_superseded_steps_are_not_shown(tmp_path: Path) -> None:
     back = Resumed(time=sample.START + 9, attempt=2, epoch=4, step=180, checkpoint="checkpoint_epoch_4.pt")
     again = [event for event in sample.events(20) if getattr(event, "step", 0) > 180]
     events = written([*first, sample.started(attempt=2), back, *again, sample.finished()])
-    folder = finished(tmp_path / "run", events=events)
+    folder = write_run(tmp_path / "run", events=events)
     view = advance_all(RunView(), all_events(RunReplay(folder)))
     same(view, advance_all(RunView(), events))
     assert [event.epoch for event in view.epochs] == list(range(1, 21))
@@ -196,6 +196,7 @@ def test_a_run_whose_process_is_gone_has_died_until_it_goes_on(tmp_path: Path) -
         stream.flush()
         view = advance_all(view, subscription.poll(0))
     assert (view.status, view.attempt, view.is_over) == ("running", 2, False)
+    assert advance_all(view, subscription.poll(0)).status == "died"
 
 
 def test_an_end_that_the_record_lost_comes_from_the_summary(tmp_path: Path) -> None:

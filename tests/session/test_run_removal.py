@@ -49,13 +49,13 @@ def refused(folder: Path, run_id: str, roots: list[Path], present: Path | None =
 def test_a_live_run_is_refused(runs: Path) -> None:
     folder = write_run(runs / "c", status="running")
     with held(folder):
-        assert "going on" in refused(folder, "id-c", [runs])
+        assert "stop it first" in refused(folder, "id-c", [runs])
     assert names(runs) == ["a", "b", "c"]
 
 
 def test_a_run_whose_lock_is_held_is_refused_whatever_its_record_says(runs: Path) -> None:
     with held(runs / "a"):
-        assert "going on" in refused(runs / "a", "id-a", [runs])
+        assert "stop it first" in refused(runs / "a", "id-a", [runs])
 
 
 def test_the_run_of_this_app_is_refused(runs: Path) -> None:
@@ -65,8 +65,10 @@ def test_the_run_of_this_app_is_refused(runs: Path) -> None:
 def test_a_link_is_refused_and_stays(runs: Path) -> None:
     elsewhere = finished(runs.parent / "elsewhere" / "x")
     (runs / "link").symlink_to(elsewhere)
-    assert "link" in refused(runs / "link", "id-x", [runs])
-    assert names(runs) == ["a", "b", "link"]
+    (runs / "beside").symlink_to(runs / "a")
+    for name, run_id in (("link", "id-x"), ("beside", "id-a")):
+        assert "a link to a folder elsewhere" in refused(runs / name, run_id, [runs])
+    assert names(runs) == ["a", "b", "beside", "link"]
     assert (elsewhere / "run.json").exists()
 
 
