@@ -78,7 +78,9 @@ class _Drawer:
         own = [self._load_and_memory(ours)]
         layouts = [[*detailed, *said]] if len(gpus) <= 2 else []
         if len(gpus) > 1:
-            layouts += [[*single, *said], [*pairs, *said]]
+            layouts.append([*single, *said])
+        if len(gpus) > 2:  # two in one row would not say what they are
+            layouts.append([*pairs, *said])
         return [*layouts, [*own, *said], own]
 
     def _in_detail(self, gpu: dict[str, Any]) -> list[Row]:

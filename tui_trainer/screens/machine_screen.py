@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tui_trainer.screens.panels import Glyphs
     from tui_trainer.screens.view import RunView
 
-NAME, FACTS = 11, 14  # cells
+NAME, FACTS = 12, 14  # cells
 PROCESSES_SHOWN = 8
 
 
