@@ -174,6 +174,16 @@ def test_a_dot_is_a_recorded_value_also_at_the_edge_of_a_window():
     assert shown(draw(exact)).count("●") == 3
 
 
+@pytest.mark.parametrize(("ascii_only", "dot"), [(True, "o"), (False, "●")])
+@pytest.mark.parametrize("epochs", [3, 60, 900])
+def test_the_validation_can_be_told_from_the_training_without_colours(epochs, ascii_only, dot):
+    events = [sample.started(), *(sample.epoch_finished(number) for number in range(1, epochs + 1))]
+    content = chart_content(scene(record_all(Recorded(), events), "accuracy"), SIZE, ascii_only=ascii_only)
+    marks = "".join(text for row in draw(content.picture).rows for text, role in row if role == "val")
+    assert min(epochs, 8) <= marks.count(dot)
+    assert not ascii_only or "*" not in marks
+
+
 def test_at_most_two_points_a_column_are_sent():
     events = [
         sample.started(),

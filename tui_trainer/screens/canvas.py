@@ -124,6 +124,7 @@ def _plot(picture: Picture) -> Drawing:
 class _Signs:
     thin: str = "braille"
     line: str = "braille"
+    between: str = "braille"  # what connects dots
     dot: str = "●"
     best: str = "▲"
     broken: str = "×"
@@ -132,7 +133,7 @@ class _Signs:
 
     @classmethod
     def ascii(cls) -> _Signs:
-        return cls(".", "*", "o", "^", "x", "^", "v")
+        return cls(".", "*", "-", "o", "^", "x", "^", "v")
 
 
 def _draw_curve(curve: Curve, x_range: tuple[float, float], y: YAxis, width: int, signs: _Signs) -> None:
@@ -145,14 +146,16 @@ def _draw_curve(curve: Curve, x_range: tuple[float, float], y: YAxis, width: int
     ys = [min(FAR, max(1 - FAR, (y.place(value) - y.low) / (y.high - y.low))) for value in curve.ys]
     if not xs:
         return
-    own = curve.label if signs.line == "*" and curve.label else signs.line
-    plt.plot(xs, ys, color=color, marker=signs.thin if curve.style == "faint" else own)
-    few = curve.style == "dots" and len(xs) <= width // 2
+    own = {"faint": signs.thin, "dots": signs.between}.get(curve.style, signs.line)
+    plt.plot(xs, ys, color=color, marker=curve.label if signs.line == "*" and curve.label else own)
     recorded = slice(int(curve.cut[0]), len(xs) - int(curve.cut[1]))
     points = zip(xs[recorded], ys[recorded], strict=True)
     dots = [(x, value) for x, value in points if 0 <= value <= 1 and 0 <= x <= 1]
-    if dots and (few or len(xs) == 1):
-        plt.scatter([x for x, _ in dots], [value for _, value in dots], color=color, marker=signs.dot)
+    if dots and (curve.style == "dots" or len(xs) == 1):
+        # Where they would touch each other, some of them: without colours they tell the curve from the others.
+        stride = 1 if len(dots) <= width // 2 else math.ceil(len(dots) / (width // 4))
+        seen = dots[::stride]
+        plt.scatter([x for x, _ in seen], [value for _, value in seen], color=color, marker=signs.dot)
     for sign, edge, places in (
         (signs.above, 1.0, {round(x * width) for x, value in zip(xs, ys, strict=True) if value > 1}),
         (signs.below, 0.0, {round(x * width) for x, value in zip(xs, ys, strict=True) if value < 0}),
