@@ -189,8 +189,9 @@ def stalled_terminal(*, blocking):
 
 def read_all(master, writer):
     taken = b""
-    while writer.behind or select.select([master], [], [], 0.2)[0]:
-        taken += os.read(master, 65536)
+    while (ready := select.select([master], [], [], 0.2)[0]) or writer.behind:
+        if ready:
+            taken += os.read(master, 65536)
     return taken
 
 
