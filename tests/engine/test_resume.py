@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import random
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,9 +38,25 @@ class Noisy(Dataset):
     def __len__(self) -> int:
         return len(self.x)
 
+    def knock(self) -> None:
+        """Called for each item."""
+
     def __getitem__(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+        self.knock()
         x = self.x[row] * (1 + 0.1 * random.random()) + 0.1 * torch.randn(12)
         return x + float(np.random.rand()), self.y[row]
+
+
+class Gated(Noisy):
+    """Items that wait for a file; another one says that somebody waits."""
+
+    def __init__(self, gate: str, waiting: str) -> None:
+        super().__init__()
+        self.gate, self.waiting = Path(gate), Path(waiting)
+
+    def knock(self) -> None:
+        while not self.gate.exists():
+            self.waiting.touch()
 
 
 class Normed(nn.Sequential):
@@ -209,6 +227,49 @@ def test_a_stop_is_obeyed_between_two_batches(make_run: Callable[..., Any]) -> N
     run.trainer.commands.put(Command("stop"))
     assert run.train().status == "stopped"
     assert run.trainer.step == 0
+
+
+def test_a_command_does_not_wait_for_the_batch_that_is_being_fetched(
+    make_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = merged(BASE, CASES["augmented items"])
+    plain = end_of(make_run(changes))
+    run = make_run(changes)
+    fetched: list[int] = []
+    answered: list[int] = []
+
+    def knock(_: Noisy) -> None:
+        fetched.append(1)
+        if len(fetched) == 70:  # the sixth item of the second batch
+            run.trainer.commands.put(Command("checkpoint"))
+
+    monkeypatch.setattr(f"{OWN}.Noisy.knock", knock)
+    run.trainer.emit = lambda event: (
+        answered.append(len(fetched)) if isinstance(event, events.CommandHandled) else None
+    )
+    assert differences(plain, end_of(run)) == []
+    assert answered == [70]
+
+
+def test_a_command_does_not_wait_for_a_worker(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    gate, waiting = tmp_path / "gate", tmp_path / "waiting"
+    gate.touch()
+    data = {"target": f"{OWN}:Gated", "args": {"gate": str(gate), "waiting": str(waiting)}, "num_workers": 1}
+    run = make_run(merged(BASE, {"data": data | {"batch_size": 64}}))
+
+    def stop() -> None:
+        while not waiting.exists():
+            pass
+        run.trainer.commands.put(Command("stop"))
+
+    gate.unlink()
+    asker = threading.Thread(target=stop, daemon=True)
+    asker.start()
+    assert run.train().status == "stopped"
+    assert run.trainer.step == 0
+    gate.touch()
+    run.trainer.parts.close()
+    asker.join()
 
 
 def test_an_event_never_changes_once_it_was_told(make_run: Callable[..., Any]) -> None:

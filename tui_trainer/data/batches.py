@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 TARGET_KEYS = ("labels", "label", "targets", "target")
 EVALUATION_FACTOR = 4  # no gradients are kept, so batches may hold more without taking more memory
 _DIGEST_ROWS = 4096  # enough to tell one permutation from another
+_WAIT_S = 0.1  # for a worker, before somebody else is asked
 _IN_MEMORY_SHARE = 0.1  # of the device's free memory that a data set may take to live there
 _GATHERED_BYTES = (
     1 << 20
@@ -159,6 +160,10 @@ def _fits_on(device: torch.device, data: ArrayDataset) -> bool:
     return data.inputs.nbytes + data.targets.nbytes <= free * _IN_MEMORY_SHARE
 
 
+class WaitBroken(Exception):
+    """Fetching a batch was given up because something else came first; fetched again, it is the same."""
+
+
 @dataclass(frozen=True)
 class _FetchFailed:
     """What a worker sends instead of a batch when the user's data set raised."""
@@ -175,6 +180,10 @@ class _SeededFetch(Dataset[Any]):
         self.data, self.collate, self.seed, self.split = data, collate, seed, split
 
     def __getitem__(self, key: tuple[int, int, list[int]]) -> Any:
+        return self.fetch(key, lambda: False)
+
+    def fetch(self, key: tuple[int, int, list[int]], interrupt: Callable[[], bool]) -> Any:
+        """The batch of `key`. Raises `WaitBroken` where `interrupt` says so between two items."""
         number, position, rows = key
         with untouched_rng():
             seed_cpu_generators(derive_seed(self.seed, number, position, 1))
@@ -182,9 +191,12 @@ class _SeededFetch(Dataset[Any]):
             try:
                 items = []
                 for row in rows:
-                    items.append(self.data[row])  # noqa: PERF401 (a comprehension would hide the row that raised)
+                    _heed(interrupt)
+                    items.append(self.data[row])
                 row = None
                 return self.collate(items)
+            except WaitBroken:
+                raise
             except (Exception, SystemExit, KeyboardInterrupt) as error:
                 if row is None:
                     shown = f"{', '.join(map(str, rows[:5]))}{' …' if len(rows) > 5 else ''}"
@@ -195,6 +207,11 @@ class _SeededFetch(Dataset[Any]):
                     f"Item {row} of {self.split} cannot be read: {raised(error)}. Mend the data set's __getitem__ (or "
                     "its transform), or drop that sample."
                 )
+
+
+def _heed(interrupt: Callable[[], bool]) -> None:
+    if interrupt():
+        raise WaitBroken
 
 
 class _Keys(Sampler[tuple[int, int, list[int]]]):
@@ -221,7 +238,10 @@ def _begin_worker(lifeline: Connection, _: int) -> None:
 
 
 class ItemBatches:
-    """Batches of an item-by-item data set, in the process itself or through PyTorch's loader workers."""
+    """Batches of an item-by-item data set, in the process itself or through PyTorch's loader workers.
+
+    `interrupt`, asked while an epoch's next batch is waited for, may break that off with `WaitBroken`.
+    """
 
     def __init__(
         self,
@@ -242,6 +262,7 @@ class ItemBatches:
         self._loader: DataLoader[Any] | None = None
         self._lifeline: Lifeline | None = None
         self._workers = num_workers
+        self.interrupt: Callable[[], bool] = lambda: False
         if num_workers:
             self._refuse_what_cannot_be_sent()
 
@@ -255,7 +276,11 @@ class ItemBatches:
             (seeds_epoch, position, batch_rows[position].tolist())
             for position in range(start, len(batch_rows))
         ]
-        fetched = self._from_workers() if self._workers else (self._fetch[key] for key in self._keys.keys)
+        fetched = (
+            self._awaited(self._from_workers())
+            if self._workers
+            else (self._fetch.fetch(key, self.interrupt) for key in self._keys.keys)
+        )
         for (_, position, _), content in zip(list(self._keys.keys), fetched, strict=True):
             if isinstance(content, _FetchFailed):
                 raise DataError(content.message)
@@ -284,6 +309,20 @@ class ItemBatches:
             fetched = iter(loader)
         lifeline.cut_at_exit()
         return fetched
+
+    def _awaited(self, fetched: Any) -> Iterator[Any]:
+        """What workers deliver, asking `interrupt` while nothing comes."""
+        reader = getattr(getattr(fetched, "_data_queue", None), "_reader", None)  # pinned memory has none
+        while True:
+            while reader is not None and _nothing_there(fetched) and not reader.poll(_WAIT_S):
+                _heed(self.interrupt)
+                if not all(worker.is_alive() for worker in fetched._workers):  # noqa: SLF001
+                    break  # the loader itself says so
+            try:
+                content = next(fetched)
+            except StopIteration:
+                return
+            yield content
 
     def _make_loader(self, lifeline: Lifeline) -> DataLoader[Any]:
         return DataLoader(
@@ -319,6 +358,12 @@ class ItemBatches:
             f"A batch of the data set is {_describe(content)}; expected (input, target) pairs or dicts. "
             "Return one of these from __getitem__, or shape the batch in data.collate."
         )
+
+
+def _nothing_there(fetched: Any) -> bool:
+    """Whether a loader's next batch is under way, and not among those that came too early."""
+    number = fetched._rcvd_idx  # noqa: SLF001 (PyTorch offers no public way to ask)
+    return number < fetched._send_idx and len(fetched._task_info.get(number, ())) < 2  # noqa: SLF001
 
 
 def _describe(content: Any) -> str:

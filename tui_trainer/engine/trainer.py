@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.config.errors import TrainingError
+from tui_trainer.data.batches import ItemBatches, WaitBroken
 from tui_trainer.data.seeds import rng_state
 from tui_trainer.engine import events
 from tui_trainer.engine.checkpoints import BEST, LAST, Checkpointer, periodic_name
@@ -71,6 +72,9 @@ class Trainer:
         self.config, self.clock = config, clock
         self.config_hash, self.data_fingerprint = config_hash, data_fingerprint
         self._gpu_utilization = gpu_utilization
+        if isinstance(parts.train, ItemBatches):
+            parts.train.interrupt = lambda: self._awaiting and bool(commands)
+        self._awaiting = False
         self.step_runner = TrainingStep(
             model=parts.model,
             forward=parts.forward,
@@ -193,8 +197,15 @@ class Trainer:
             if commands and not obey(self):
                 return False
             started = time.perf_counter()
-            group = next(groups, None)
-            progress.wait += time.perf_counter() - started
+            self._awaiting = True
+            try:
+                group = next(groups, None)
+            except WaitBroken:  # by a command
+                groups = self._groups()
+                continue
+            finally:
+                self._awaiting = False
+                progress.wait += time.perf_counter() - started
             if group is None:
                 break
             if not self._train_step(group):
