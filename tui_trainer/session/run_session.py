@@ -18,6 +18,7 @@ from tui_trainer.engine.writer_link import WriterLink
 from tui_trainer.session import starting
 from tui_trainer.session.attempt import Attempt
 from tui_trainer.session.ending import STOPPED_BY_DIAGNOSTIC, Ending, FinalRecords, ending_of, summary_of
+from tui_trainer.session.garbage import spare_what_is_imported
 from tui_trainer.session.judge import Judge
 from tui_trainer.session.stream import EventStream, StreamSubscription
 
@@ -194,6 +195,7 @@ class RunSession:
             for diagnostic in remarks:
                 self._judge.emit(diagnostic)
             self._announce(trainer, facts(parts, seeds))
+            spare_what_is_imported()
             try:
                 outcome = trainer.train()
                 while outcome.rollback is not None:
