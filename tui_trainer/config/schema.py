@@ -234,6 +234,12 @@ class DiagnosticsConfig(Section):
     `{overfitting: {gap: 0.2}}`. Default: each rule's own."""
     disabled: list[Text] = setting([])
     """Codes of diagnostics that are switched off. Default: none."""
+    rules: list[TargetRef] = setting([])
+    """Import paths of rules of your own (classes derived from `tui_trainer.diagnostics.rule.Rule`). Default:
+    none."""
+    answer_within_minutes: float = setting(10.0, gt=0)
+    """Minutes that `ask` waits for an answer in the app; then it is as `report`, and a critical problem pauses
+    the run behind a checkpoint. Default: 10."""
 
 
 class MonitoringConfig(Section):

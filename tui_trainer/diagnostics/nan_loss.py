@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
-from tui_trainer.engine.events import DiagnosticRaised, NonFiniteSkipped
+import math
+from typing import TYPE_CHECKING, ClassVar
 
-CODE = "nan_loss"
-PLAYBOOK = "diagnostics/nan_loss.md"
+from tui_trainer.diagnostics import remedies
+from tui_trainer.diagnostics.fix import LAST_VALID
+from tui_trainer.diagnostics.rule import Problem, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tui_trainer.diagnostics.history import History
 
 
-class NanLossRule:
-    """Follows skipped batches; each adds to the one diagnostic of the run, whose last line tells the whole."""
+class NanLoss(Rule):
+    """Follows skipped batches; each adds to the one diagnostic of the run, whose last line tells the whole.
 
-    def __init__(self, earlier: int = 0, first_step: int | None = None) -> None:
-        """`earlier`: batches skipped before this attempt; `first_step`: the step of the run's first one."""
-        self._count, self._first_step = earlier, first_step
+    `consecutive`: batches in a row from which on an automatic fix acts; a single bad batch has been left out already.
+    """
 
-    def observe(self, event: NonFiniteSkipped) -> DiagnosticRaised:
-        """The diagnostic as it stands after `event`."""
-        self._count += 1
-        self._first_step = self._first_step or event.step
-        what = (
-            f"gradient of {event.parameter}" if event.parameter and event.loss - event.loss == 0 else "loss"
-        )
-        return DiagnosticRaised(
-            time=event.time,
-            id=f"{CODE}-1",
-            code=CODE,
+    code = "nan_loss"
+    thresholds: ClassVar[Mapping[str, float]] = {"consecutive": 3}
+
+    def on_skip(self, history: History) -> Problem | None:
+        """The diagnostic as it stands after this batch."""
+        skip, config = history.skip, self.facts.config
+        if skip is None:
+            return None
+        what = f"gradient of {skip.parameter}" if skip.parameter and math.isfinite(skip.loss) else "loss"
+        return Problem(
             severity="critical",
-            epoch=event.epoch,
-            step=event.step,
             message=(
-                f"Non-finite {what} at step {event.step} (epoch {event.epoch}); the batch was left out, the weights "
-                f"are as before it. {self._count} in this run, {event.consecutive} in a row."
+                f"Non-finite {what} at step {skip.step} (epoch {skip.epoch}); the batch was left out, the weights "
+                f"are as before it. {history.skips} in this run, {skip.consecutive} in a row."
             ),
             evidence={
-                "loss": event.loss,
-                "parameter": event.parameter,
-                "skipped": self._count,
-                "consecutive": event.consecutive,
-                "first_step": self._first_step,
-                "rows": list(event.batch_rows),
+                "loss": skip.loss,
+                "parameter": skip.parameter,
+                "skipped": history.skips,
+                "consecutive": skip.consecutive,
+                "first_step": history.first_skip,
+                "rows": list(skip.batch_rows),
             },
-            playbook=PLAYBOOK,
+            fixes=(
+                remedies.lower_rate(config, 10, checkpoint=LAST_VALID, clip=True),
+                remedies.lower_rate(config, 100, checkpoint=LAST_VALID, clip=True),
+            ),
+            since=history.first_skip,
+            again=True,
+            acts=skip.consecutive >= self.limit.consecutive,
         )

@@ -34,7 +34,8 @@ class RunStarted(Event):
     """What is about to be trained, for screens and logs. Only notes on how the attempt came about precede it.
 
     `facts` holds display strings in order, by log section: {"DATA": ["Train dataset: 1437 samples", …], …}.
-    `fixed_length`: the schedule is laid out for `epochs`, which cannot become more.
+    `fixed_length`: the schedule is laid out for `epochs`, which cannot become more. `context`: what diagnostics know
+    of data and model beforehand, see `diagnostics.facts.RunFacts`.
     """
 
     kind: ClassVar[str] = "run_started"
@@ -52,6 +53,7 @@ class RunStarted(Event):
     monitor_mode: str
     facts: dict[str, list[str]]
     fixed_length: bool = False
+    context: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +225,28 @@ class DiagnosticRaised(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FixApplied(Event):
+    """A fix changed the run: it goes on under another config, as attempt `attempt`, from `checkpoint`.
+
+    `epoch`, `step`: where the run stood when the fix was applied; `to_step`: where it goes on. `config_diff`: old and
+    new value by dotted key. `automatic`: nobody was asked. `undone`: a fix was taken back, and `fix` names that one.
+    """
+
+    kind: ClassVar[str] = "fix_applied"
+    diagnostic: str
+    fix: str
+    title: str
+    epoch: int
+    step: int
+    to_step: int
+    checkpoint: str
+    attempt: int
+    config_diff: dict[str, Any] = field(default_factory=dict)
+    automatic: bool = False
+    undone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandHandled(Event):
     """The answer to a command: what it did at which step, or why it was refused."""
 
@@ -258,7 +282,8 @@ KINDS: Mapping[str, type[Event]] = {
     cls.kind: cls
     for cls in (
         RunStarted, Resumed, EpochStarted, StepLogged, NonFiniteSkipped, Validated, EpochFinished, SeriesRow,
-        CheckpointSaved, CheckpointFailed, ResourceSampled, DiagnosticRaised, CommandHandled, LogLine, RunFinished,
+        CheckpointSaved, CheckpointFailed, ResourceSampled, DiagnosticRaised, FixApplied, CommandHandled, LogLine,
+        RunFinished,
     )
 }  # fmt: skip
 

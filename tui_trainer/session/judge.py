@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.engine import events
 from tui_trainer.engine.commands import Command, CommandQueue
 
 if TYPE_CHECKING:
-    from tui_trainer.diagnostics.nan_loss import NanLossRule
+    from pathlib import Path
+
+    from tui_trainer.diagnostics.watch import Watch
     from tui_trainer.engine.trainer import Trainer
     from tui_trainer.session.run_session import RunRequest
     from tui_trainer.session.stream import EventStream
@@ -22,9 +25,33 @@ class Judge:
         self.trainer: Trainer | None = None
         self.stopped_by: events.DiagnosticRaised | None = None
         self._request, self._stream, self._commands = request, stream, commands
-        self._nan_loss: NanLossRule | None = None
+        self.watch: Watch | None = None
         self._diagnostics: dict[str, events.DiagnosticRaised] = {}
         self._earlier: set[str] = set()
+
+    def watch_over(self, trainer: Trainer, folder: Path) -> dict[str, Any]:
+        """Let the rules watch `trainer`; returns what was measured for them. Raises `ConfigError` for bad settings."""
+        from tui_trainer.data.seeds import untouched_rng
+        from tui_trainer.diagnostics.context import measure
+        from tui_trainer.diagnostics.facts import RunFacts
+        from tui_trainer.diagnostics.registry import build_rules
+        from tui_trainer.diagnostics.watch import Watch
+
+        parts = trainer.parts
+        with untouched_rng():
+            context = measure(parts)
+        facts = RunFacts(
+            config=parts.config,
+            epochs=trainer.epochs,
+            steps_per_epoch=parts.steps_per_epoch,
+            metrics=parts.metric_names,
+            monitor=parts.config.checkpoint.monitor,
+            monitor_mode=parts.config.checkpoint.monitor_mode,
+            device=str(parts.device),
+            context=context,
+        )
+        self.trainer, self.watch = trainer, Watch(build_rules(facts, folder), facts)
+        return context
 
     @property
     def codes(self) -> set[str]:
@@ -37,14 +64,29 @@ class Judge:
         self._stream.emit(event)
         if isinstance(event, events.CommandHandled):
             self._note_command(event)
-        elif isinstance(event, events.NonFiniteSkipped):
-            self.raise_diagnostic(self._nan_rule().observe(event))
         elif isinstance(event, events.DiagnosticRaised):
             self._diagnostics[event.id] = event
             policy = self._request.on_trigger or self._request.loaded.config.diagnostics.on_trigger
             if policy == "stop" and event.severity == "critical" and self.stopped_by is None:
                 self.stopped_by = event
                 self._commands.put(Command("stop", {"status": "stopped", "reason": event.code}))
+        elif self.watch is not None:
+            for diagnostic in self.watch.observe(event):
+                self.emit(diagnostic)
+            self._tell_troubles(self.watch)
+
+    def note(self, event: events.Event) -> None:
+        """Pass on what another thread has seen of the machine."""
+        self._stream.emit(event)
+        if self.watch is not None:
+            self.watch.note(event)
+
+    def before_training(self) -> None:
+        """Raise what the rules can tell before the first step."""
+        if self.watch is not None:
+            for diagnostic in self.watch.before_training(time.time()):
+                self.emit(diagnostic)
+            self._tell_troubles(self.watch)
 
     def raise_diagnostic(self, diagnostic: events.DiagnosticRaised) -> None:
         """Emit a diagnostic, unless the config does not want it."""
@@ -55,13 +97,25 @@ class Judge:
         """Go on in a folder that was rolled back and holds the diagnostics `kept`."""
         self._earlier = {str(item.get("code")) for item in kept if item.get("severity") != "info"}
         self._diagnostics = {name: item for name, item in self._diagnostics.items() if item.step == 0}
-        self._nan_loss = None
+        trainer, watch = self.trainer, self.watch
+        if trainer is not None and watch is not None:
+            watch.resume(kept)
+            watch.history.resume(
+                trainer.history, skips=trainer.skipped, first_skip=trainer.first_anomaly, step=trainer.step
+            )
+
+    def _tell_troubles(self, watch: Watch) -> None:
+        for text in watch.troubles:
+            self._stream.emit(events.LogLine(time=time.time(), level="warning", text=text))
+        watch.troubles.clear()
 
     def _note_command(self, event: events.CommandHandled) -> None:
         """What changed the course of training goes into run.json, by step, so that it can be replayed."""
         folder = self._request.folder
         if not event.accepted or self.trainer is None:
             return
+        if event.command == "set_learning_rate" and self.watch is not None:
+            self.watch.history.course_changed()
         if event.command in ("set_learning_rate", "extend"):
             folder.attempt["interventions"].append(self.trainer.interventions[-1])
             folder.record["interventions"] = list(self.trainer.interventions)
@@ -71,12 +125,3 @@ class Judge:
             return
         with contextlib.suppress(OSError):
             folder.update()
-
-    def _nan_rule(self) -> NanLossRule:
-        from tui_trainer.diagnostics.nan_loss import NanLossRule
-
-        if self._nan_loss is None:  # the counts go on where an earlier attempt left them
-            trainer = self.trainer
-            earlier = trainer.skipped - 1 if trainer else 0
-            self._nan_loss = NanLossRule(earlier, trainer.first_anomaly if trainer else None)
-        return self._nan_loss

@@ -191,10 +191,12 @@ class RunSession:
                 gpu_utilization=self._sampler.gpu_utilization if self._sampler else lambda: None,
             )
             seeds = reproducibility_facts(config.seed)
+            context = self._judge.watch_over(trainer, self.request.loaded.folder)
             self._attempt.begin(trainer)
             for diagnostic in remarks:
                 self._judge.emit(diagnostic)
-            self._announce(trainer, facts(parts, seeds))
+            self._judge.before_training()
+            self._announce(trainer, facts(parts, seeds), context)
             spare_what_is_imported()
             try:
                 outcome = trainer.train()
@@ -212,10 +214,10 @@ class RunSession:
             finally:
                 parts.close()
 
-    def _announce(self, trainer: Trainer, lines: dict[str, list[str]]) -> None:
+    def _announce(self, trainer: Trainer, lines: dict[str, list[str]], context: dict[str, Any]) -> None:
         from tui_trainer.engine.parts import start_warnings
 
-        self._judge.emit(starting.run_started(self.request, trainer, lines))
+        self._judge.emit(starting.run_started(self.request, trainer, lines, context))
         for text in start_warnings(trainer.parts):
             self._log("warning", text)
         if self._attempt.point is not None or self.request.folder.attempt["number"] > 1:
@@ -250,7 +252,7 @@ class RunSession:
                 f"the config says device: {self.config.device}" if asked else "torch finds no usable CUDA"
             )
         self._sampler = ResourceSampler(
-            self.folder, self.stream.emit, time.time, gpu_uuid=uuid, unused=unused
+            self.folder, self._judge.note, time.time, gpu_uuid=uuid, unused=unused
         )
 
     def _emergency_save(self, trainer: Trainer) -> None:

@@ -84,8 +84,10 @@ def room_warning(folder: Path, size: int) -> str | None:
     return None
 
 
-def run_started(request: RunRequest, trainer: Trainer, lines: dict[str, list[str]]) -> events.RunStarted:
-    """The event that opens an attempt; `lines` are its facts."""
+def run_started(
+    request: RunRequest, trainer: Trainer, lines: dict[str, list[str]], context: dict[str, Any]
+) -> events.RunStarted:
+    """The event that opens an attempt; `lines` are its facts for people, `context` those for diagnostics."""
     from tui_trainer.models.build import describe_model
 
     config, parts = request.loaded.config, trainer.parts
@@ -105,6 +107,7 @@ def run_started(request: RunRequest, trainer: Trainer, lines: dict[str, list[str
         monitor_mode=config.checkpoint.monitor_mode,
         facts=lines,
         fixed_length=parts.schedule.fixed_length,
+        context=context,
     )
 
 
