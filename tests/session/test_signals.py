@@ -37,6 +37,7 @@ class Waiting(nn.Linear):
         self.steps += torch.is_grad_enabled() and self.training
         if not self.training and self.steps > 3:
             Path("validating").touch()
+            gc.unfreeze()  # what was set aside is not listed
             commands = next(item for item in gc.get_objects() if isinstance(item, CommandQueue))
             while not Path("go").exists() and not (commands and Path("obedient").exists()):
                 time.sleep(0.01)
