@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from tui_trainer.screens import panels
 from tui_trainer.screens.chart_grid import ChartGrid
+from tui_trainer.screens.key_bar import KeyBar
 from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.machine import machine_rows, machine_title
 from tui_trainer.screens.resizing import outdated
@@ -61,7 +61,7 @@ class BaselineScreen(Screen[None]):
                 yield Rows(id="machine")
                 yield Rows(id="epochs")
         yield LogPane(id="log")
-        yield Footer(compact=True)  # so that all that matters fits in 80 columns
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Name the panels."""

@@ -12,11 +12,12 @@ from textual import work
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer
+from textual.widgets import DataTable
 
 from tui_trainer.screens.canvas import Curve, Picture
 from tui_trainer.screens.chart import Chart
 from tui_trainer.screens.chart_content import fit_legend, fit_note
+from tui_trainer.screens.key_bar import KeyBar
 from tui_trainer.screens.keys import COMPARE_BINDINGS
 from tui_trainer.screens.painting import Channel
 from tui_trainer.screens.resizing import outdated
@@ -85,7 +86,7 @@ class CompareScreen(Screen[None]):
             yield Chart(id="left")
             yield Chart(id="right")
         yield DataTable(id="table", cursor_type="none")
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Read the runs behind the first paint."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from tui_trainer.screens import machine
 from tui_trainer.screens.gauges import Gauge, bar, spark
+from tui_trainer.screens.key_bar import KeyBar
 from tui_trainer.screens.resizing import outdated
 from tui_trainer.screens.rows import Rows
 from tui_trainer.session.wording import clean_text, crop
@@ -46,7 +46,7 @@ class MachineScreen(Screen[None]):
         """One column of rows that scrolls."""
         with VerticalScroll(id="page"):
             yield Rows(id="machine-page")
-        yield Footer(compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Show what is known so far."""

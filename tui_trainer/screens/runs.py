@@ -11,12 +11,13 @@ from textual import on, work
 from textual.binding import Binding
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer
+from textual.widgets import DataTable
 
 from tui_trainer.config.errors import RunFolderError
 from tui_trainer.screens.chart_options import MOST_OVERLAYS
 from tui_trainer.screens.comparison import MOST_RUNS, CompareScreen
 from tui_trainer.screens.dialogs import Confirm
+from tui_trainer.screens.key_bar import KeyBar
 from tui_trainer.screens.keys import RUNS_BINDINGS
 from tui_trainer.screens.replay import ReplayScreen
 from tui_trainer.screens.resizing import outdated
@@ -139,7 +140,7 @@ class RunsScreen(Screen[None]):
         yield RunTable(id="runs", cursor_type="row", zebra_stripes=True)
         yield Rows(id="none")
         yield Rows(id="details")
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Read the list at once, and again while it is looked at."""
