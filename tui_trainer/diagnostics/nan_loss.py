@@ -23,6 +23,7 @@ class NanLoss(Rule):
 
     code = "nan_loss"
     thresholds: ClassVar[Mapping[str, float]] = {"consecutive": 3}
+    fix_ids = ("lower_lr_10_clip", "lower_lr_100_clip", "lower_lr_10", "lower_lr_100")
 
     def on_skip(self, history: History) -> Problem | None:
         """The diagnostic as it stands after this batch."""

@@ -47,11 +47,13 @@ class Rule:
     one that is read from its folder, are judged alike. It must be cheap, and never raises on odd numbers. `Rule` is
     also the contract for a user's own rule (`diagnostics.rules` in the config).
 
-    `thresholds` are the defaults; `self.limit.<name>` holds what the config makes of them.
+    `thresholds` are the defaults; `self.limit.<name>` holds what the config makes of them. `fix_ids`: every id that
+    its fixes can have; the playbook explains each.
     """
 
     code: ClassVar[str] = ""
     thresholds: ClassVar[Mapping[str, float]] = {}
+    fix_ids: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, facts: RunFacts, thresholds: Mapping[str, float] | None = None) -> None:
         """Raises `ConfigError` for a threshold that the rule does not have."""
