@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import sample_run as sample
@@ -14,6 +15,7 @@ from tui_trainer.engine.events import (
     CheckpointSaved,
     CommandHandled,
     LogLine,
+    MemoryShortage,
     NonFiniteSkipped,
     Resumed,
     Validated,
@@ -110,6 +112,29 @@ def test_other_events_have_their_lines():
         "[VALIDATION]"
     )
     assert lines_for(sample.step(5)) == []
+
+
+def test_a_shortage_of_memory_says_what_is_tried_next():
+    shortage = MemoryShortage(
+        time=sample.START,
+        epoch=2,
+        step=60,
+        phase="training",
+        micro_batch=64,
+        next_micro_batch=32,
+        requested="2.00 GiB",
+        device="cuda:0",
+        allocated=70_000_000_000,
+        reserved=78_000_000_000,
+        total=80_000_000_000,
+    )
+    (line,) = lines_for(shortage)
+    assert line == (
+        "[MEMORY] epoch 2, step 60, training on cuda:0: not enough for 64 samples at a time (2.00 GiB asked for; tensors "
+        "hold 70.0 GB, PyTorch 78.0 GB of 80.0 GB); the same batch again, 32 at a time and with the same effect"
+    )
+    last = replace(shortage, device="cpu", allocated=None, requested="", micro_batch=1, next_micro_batch=None)
+    assert lines_for(last)[0].endswith("not enough for 1 samples at a time; fewer cannot be taken")
 
 
 def test_the_end_says_how_it_ended():

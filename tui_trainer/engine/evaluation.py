@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,15 +12,20 @@ from torch import Tensor, nn
 
 from tui_trainer.data.seeds import untouched_rng
 from tui_trainer.engine.losses import Loss, combine
+from tui_trainer.engine.memory_recovery import is_memory_shortage
+from tui_trainer.engine.pieces import obstacle_to_pieces, piece_of, rows_of, whole_pass
 from tui_trainer.engine.tally import Tally
 from tui_trainer.models.outputs import call_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tui_trainer.data.batches import BatchSource
+    from tui_trainer.data.batches import Batch, BatchSource
+    from tui_trainer.engine.memory_recovery import MemoryRecovery
     from tui_trainer.engine.metrics import MetricSet
+    from tui_trainer.engine.pieces import LossShares
     from tui_trainer.engine.precision import Precision
+
+
+_Attempt = Callable[["Batch"], tuple[Any, tuple[Tensor, dict[str, Tensor]]]]
 
 
 @dataclass
@@ -42,9 +49,13 @@ def evaluate(
     precision: Precision,
     *,
     epoch: int,
+    memory: MemoryRecovery,
+    shares: LossShares,
     between_batches: Callable[[Callable[[], dict[str, Any]]], None] = lambda _: None,
 ) -> Evaluation:
     """One pass over `source` in eval mode without gradients; the model's mode and all RNGs are left as they were.
+
+    Where memory runs out, batches are taken in pieces, as `memory` says.
 
     `between_batches` gets a function that tells the RNG state outside the pass; it may raise `Interrupted`. A
     non-finite batch loss makes the mean non-finite.
@@ -55,6 +66,7 @@ def evaluate(
     values: list[Tensor] = []
     sizes: list[int] = []
     components: list[dict[str, Tensor]] = []
+    attempt = functools.partial(_outputs_and_loss, model, loss)
     metrics.reset()
     try:
         for root in roots:
@@ -62,9 +74,7 @@ def evaluate(
         with torch.no_grad(), untouched_rng(cuda=True) as outside, precision.autocast():
             for batch in source.epoch(epoch):
                 between_batches(outside)
-                outputs = call_model(model, batch.inputs)
-                value, named = combine(loss(outputs, batch.targets, batch.inputs))
-                metrics.update(outputs, batch.targets)
+                value, named = _batch_loss(attempt, batch, metrics, memory, shares)
                 values.append(value)
                 sizes.append(batch.size)
                 if named:
@@ -78,6 +88,67 @@ def evaluate(
         for name, value in named.items():
             parts.setdefault(name, Tally()).add(float(value), size)
     return Evaluation(tally.mean(), metrics.compute(), {name: item.mean() for name, item in parts.items()})
+
+
+def _outputs_and_loss(
+    model: nn.Module, loss: Loss, batch: Batch
+) -> tuple[Any, tuple[Tensor, dict[str, Tensor]]]:
+    outputs = call_model(model, batch.inputs)
+    return outputs, combine(loss(outputs, batch.targets, batch.inputs))
+
+
+def _batch_loss(
+    attempt: _Attempt, batch: Batch, metrics: MetricSet, memory: MemoryRecovery, shares: LossShares
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of one batch, whose outputs `metrics` get, whole or in pieces."""
+    if memory.rows is None:
+        try:
+            outputs, result = attempt(batch)
+        except Exception as error:
+            _shrink(memory, error, rows_of(batch), batch)
+        else:
+            metrics.update(outputs, batch.targets)
+            return result
+        memory.make_room()
+    return _loss_in_pieces(attempt, batch, metrics, memory, shares)
+
+
+def _loss_in_pieces(
+    attempt: _Attempt, batch: Batch, metrics: MetricSet, memory: MemoryRecovery, shares: LossShares
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """`_batch_loss`, some rows at a time; what was done stays done when the next rows are too many."""
+    rows, start = rows_of(batch), 0
+    done: list[tuple[Batch, Tensor, dict[str, Tensor]]] = []
+    while start < rows:
+        stop = min(rows, start + (memory.rows or rows))
+        try:
+            piece = piece_of(batch, start, stop, rows)
+            outputs, (value, named) = attempt(piece)
+        except Exception as error:
+            _shrink(memory, error, stop - start, batch)
+        else:
+            if shares.unknown:
+                shares.try_out(outputs, piece)
+            metrics.update(outputs, piece.targets)
+            done.append((replace(piece, inputs=None), value, named))
+            start = stop
+            continue
+        memory.make_room()
+    factors = shares.of([piece for piece, _, _ in done])
+    parts = [
+        (value * factor, {name: item * factor for name, item in named.items()})
+        for (_, value, named), factor in zip(done, factors, strict=True)
+        if factor
+    ]
+    whole = whole_pass(parts, [])
+    return whole.loss, whole.components
+
+
+def _shrink(memory: MemoryRecovery, error: Exception, rows: int, batch: Batch) -> None:
+    """Take fewer rows from now on, or raise `error` where it is about something else."""
+    if not is_memory_shortage(error):
+        raise error
+    memory.shrink(error, rows, obstacle_to_pieces([batch]))
 
 
 def _to_host(values: list[Tensor]) -> list[float]:

@@ -208,6 +208,28 @@ class ResourceSampled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryShortage(Event):
+    """Memory ran out in step `step`, or in a validation after it, and the batch is tried again in smaller pieces.
+
+    `micro_batch`: samples at a time that were too many, `next_micro_batch` those of the next try; None: there is none,
+    and the run fails. `requested`: the size asked for, as far as known. `allocated`, `reserved`, `total`: bytes of a
+    CUDA device in tensors, kept by PyTorch with them, and in all.
+    """
+
+    kind: ClassVar[str] = "memory_shortage"
+    epoch: int
+    step: int
+    phase: Literal["training", "validation"]
+    micro_batch: int
+    next_micro_batch: int | None
+    requested: str
+    device: str
+    allocated: int | None = None
+    reserved: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiagnosticRaised(Event):
     """A problem with its evidence, as one line of `diagnostics.jsonl` (DESIGN §3)."""
 
@@ -282,8 +304,8 @@ KINDS: Mapping[str, type[Event]] = {
     cls.kind: cls
     for cls in (
         RunStarted, Resumed, EpochStarted, StepLogged, NonFiniteSkipped, Validated, EpochFinished, SeriesRow,
-        CheckpointSaved, CheckpointFailed, ResourceSampled, DiagnosticRaised, FixApplied, CommandHandled, LogLine,
-        RunFinished,
+        CheckpointSaved, CheckpointFailed, ResourceSampled, MemoryShortage, DiagnosticRaised, FixApplied,
+        CommandHandled, LogLine, RunFinished,
     )
 }  # fmt: skip
 

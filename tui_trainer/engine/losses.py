@@ -76,7 +76,8 @@ class Loss:
     """A loss as the trainer calls it: `loss(outputs, targets, inputs)` gives a scalar or a dict of named ones.
 
     `name` is for people. `module` holds what must move to the device, be trained and be checkpointed (learned
-    parameters, class weights); None where there is nothing of the kind.
+    parameters, class weights); None where there is nothing of the kind. `criterion`: the module or function whose
+    settings (reduction, ignored label, weights) are the loss's.
     """
 
     def __init__(
@@ -88,10 +89,11 @@ class Loss:
         adapt: Adapter | None = None,
         inputs_as: str | None = None,
         prefers_own: bool = False,
+        criterion: Any = None,
     ) -> None:
-        self.name, self.module = name, module
+        self.name, self.module, self.prefers_own = name, module, prefers_own
+        self.criterion = compute if criterion is None else criterion
         self._compute, self._adapt, self._inputs_as = compute, adapt, inputs_as
-        self._prefers_own = prefers_own
         self._checked = False
 
     def __call__(self, outputs: Any, targets: Any, inputs: Any = None) -> Tensor | dict[str, Tensor]:
@@ -107,7 +109,7 @@ class Loss:
         return result  # type: ignore[no-any-return]  # checked above
 
     def _result(self, outputs: Any, targets: Any, inputs: Any) -> Any:
-        if self._prefers_own and (own := own_loss(outputs)) is not None:
+        if self.prefers_own and (own := own_loss(outputs)) is not None:
             return own
         if self._compute is None:
             raise ModelError(
@@ -225,6 +227,7 @@ def _torch_loss(module: nn.Module, name: str, *, prefers_own: bool) -> Loss:
         adapt=adapt,
         inputs_as=None if adapt else _inputs_parameter(compute),
         prefers_own=prefers_own,
+        criterion=module,
     )
 
 

@@ -63,6 +63,11 @@ def capture(trainer: Trainer) -> dict[str, Any]:
             "overflowed": trainer.overflowed,
             "first_anomaly": trainer.first_anomaly,
         },
+        "memory": {
+            "training": trainer.step_runner.memory.state_dict(),
+            "validation": trainer.validation_memory.state_dict(),
+            "loss_shares": trainer.step_runner.shares.state_dict(),
+        },
         "last_learning_rate": trainer.last_learning_rate,
         "interventions": [dict(item) for item in trainer.interventions],
     }
@@ -103,6 +108,11 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     counters = state["counters"]
     trainer.consecutive_skips, trainer.skipped = counters["consecutive_skips"], counters["skipped"]
     trainer.overflowed, trainer.first_anomaly = counters["overflowed"], counters["first_anomaly"]
+    if "memory" in state:  # not in files of earlier versions
+        memory = state["memory"]
+        trainer.step_runner.memory.load_state_dict(memory["training"])
+        trainer.validation_memory.load_state_dict(memory["validation"])
+        trainer.step_runner.shares.load_state_dict(memory["loss_shares"])
     trainer.last_learning_rate = state["last_learning_rate"]
     trainer.interventions = [dict(item) for item in state.get("interventions", ())]
     trainer.history = list(state["history"])

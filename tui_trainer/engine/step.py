@@ -9,15 +9,37 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from tui_trainer.config.errors import TrainingError
 from tui_trainer.engine.guard import BufferKeeper, FiniteCheck, first_non_finite
 from tui_trainer.engine.lean_torch import backward, bare_step
 from tui_trainer.engine.losses import Loss, combine
+from tui_trainer.engine.memory_recovery import (
+    Generators,
+    MemoryRecovery,
+    UpdateFailed,
+    first_update,
+    is_memory_shortage,
+    smallest_pass,
+)
 from tui_trainer.engine.optimizers import supports_found_inf
+from tui_trainer.engine.pieces import (
+    NOT_ADDITIVE,
+    LossShares,
+    Pass,
+    detached,
+    obstacle_to_pieces,
+    pieces_of,
+    rows_of,
+    version_of,
+    whole_pass,
+)
+from tui_trainer.models.outputs import call_model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tui_trainer.data.batches import Batch
     from tui_trainer.engine.precision import Precision
-from tui_trainer.models.outputs import call_model
 
 _MINIMUM_SCALE = 1.0  # fp16 gradients that overflow even unscaled are the model's, not the scaler's
 
@@ -82,54 +104,141 @@ class TrainingStep:
         self._host_decides = device.type == "cpu" or not supports_found_inf(optimizer)
         if trust_device is not None:
             self._host_decides = not trust_device
-        self._reads_loss = device.type == "cpu"
+        self.memory = MemoryRecovery(device, "training", smallest=max(map(smallest_pass, modules)))
+        self.shares = LossShares(loss)
+        self._generators = Generators(device)
         self._updated = False
+        self._in_update = False
 
     def begin_anew(self) -> None:
         """The optimizer was put back, perhaps to before its first update."""
         self._updated = False
 
     def undo(self) -> None:
-        """Put the buffers back to where they stood before a step that an exception broke off."""
-        self._buffers.restore()
+        """Put buffers and generators back to where they stood before a step that an exception broke off.
 
-    def run(self, batches: list[Batch], *, measure: bool, on_outputs: Any) -> StepResult:
-        """One step over `batches`; `measure` asks for gradient norms. `on_outputs(outputs, targets)` sees each
-        micro-batch's outputs once the step is done (training metrics)."""
-        for parameter in self._parameters:
-            parameter.grad = None
+        Raises `TrainingError` when it was broken off amid the update: the weights are then neither old nor new.
+        """
+        if self._in_update:
+            raise TrainingError("the optimizer's update was broken off; the weights are neither old nor new")
+        self._drop_gradients()
+        self._buffers.restore()
+        self._generators.restore()
+
+    def run(
+        self, batches: list[Batch], *, measure: bool, on_outputs: Callable[[Any, Any], object] | None
+    ) -> StepResult:
+        """One step over `batches`; `measure` asks for gradient norms. `on_outputs(outputs, targets)` sees the
+        outputs, those of one batch perhaps in pieces, before the update (training metrics)."""
+        self._drop_gradients()
         if self._buffers:
             self._buffers.keep()
-        passes = [self._backward(batch, len(batches)) for batch in batches]
-        losses = [loss for loss, _, _ in passes]
+        self._generators.keep()
+        passes = self._passes(batches, keep_outputs=on_outputs is not None)
+        losses = [item.loss for item in passes]
+        components = [item.components for item in passes if item.components]
+        if on_outputs is not None:
+            for item in passes:
+                for outputs, targets in item.seen:
+                    on_outputs(outputs, targets)
+        del passes  # what the model returned may be large
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         if self._precision.scaler is not None:
             result = self._update_scaled(losses, gradients, measure=measure)
         elif self._host_decides or not self._updated:  # an optimizer's first update makes its state
             result = self._update(losses, gradients, measure=measure)
-            self._updated = self._updated or not result.skipped
         else:
             result = self._update_on_device(losses, gradients, measure=measure)
-        for batch, (_, components, outputs) in zip(batches, passes, strict=True):
-            result.sizes.append(batch.size)
-            if components:
-                result.components.append(components)
-            on_outputs(outputs, batch.targets)
+        result.sizes, result.components = [batch.size for batch in batches], components
         result.rows = batches[0].rows if len(batches) == 1 else torch.cat([batch.rows for batch in batches])
         return result
 
-    def _backward(self, batch: Batch, micro_batches: int) -> tuple[Tensor, dict[str, Tensor], Any]:
-        if self._precision.plain:
-            outputs = call_model(self._forward, batch.inputs)
-            loss, components = combine(self._loss(outputs, batch.targets, batch.inputs))
-        else:
-            with self._precision.autocast():
-                outputs = call_model(self._forward, batch.inputs)
-                loss, components = combine(self._loss(outputs, batch.targets, batch.inputs))
+    def _drop_gradients(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def _passes(self, batches: list[Batch], *, keep_outputs: bool) -> list[Pass]:
+        """Forward and backward of each batch; when memory runs out, all of it again with fewer samples at once."""
+        memory, number = self.memory, len(batches)
+        marks = [version_of(batch.inputs) for batch in batches]
+        while True:
+            try:
+                if memory.rows is None:
+                    return [self._backward(batch, number, keep_outputs=keep_outputs) for batch in batches]
+                return [self._in_pieces(batch, number, keep_outputs=keep_outputs) for batch in batches]
+            except Exception as error:
+                if not is_memory_shortage(error):
+                    raise
+                obstacle = obstacle_to_pieces(batches)
+                if memory.rows is None and marks != [version_of(batch.inputs) for batch in batches]:
+                    obstacle = "the model changes its inputs in place, so that the batch is not what it was"
+                rows = max(map(rows_of, batches))
+                memory.shrink(error, min(rows, memory.rows or rows), obstacle)
+            self._drop_gradients()
+            memory.make_room()  # here, where the error's frames are gone
+            self._buffers.restore()
+            self._generators.restore()
+
+    def _backward(self, batch: Batch, micro_batches: int, *, keep_outputs: bool) -> Pass:
+        outputs, loss, components = self._forward_and_loss(batch)
         scaled = loss if micro_batches == 1 else loss / micro_batches
         scaler = self._precision.scaler
         backward(scaled if scaler is None else scaler.scale(scaled))
-        return loss.detach(), {name: value.detach() for name, value in components.items()}, outputs
+        seen = [(outputs, batch.targets)] if keep_outputs else []
+        return Pass(loss.detach(), {name: value.detach() for name, value in components.items()}, seen)
+
+    def _in_pieces(self, batch: Batch, micro_batches: int, *, keep_outputs: bool) -> Pass:
+        """`_backward` of a batch that is too large, its loss and gradient being the whole batch's."""
+        pieces = pieces_of(batch, self.memory.rows or batch.size, self.memory.smallest)
+        if len(pieces) == 1:
+            return self._backward(batch, micro_batches, keep_outputs=keep_outputs)
+        shares, scaler = self.shares.of(pieces), self._precision.scaler
+        seen: list[tuple[Any, Any]] = []
+        parts: list[tuple[Tensor, dict[str, Tensor]]] = []
+        for number, piece in enumerate(pieces):
+            outputs, loss, components = self._forward_and_loss(piece)
+            if self.shares.unknown:
+                self._find_out_about_loss(outputs, piece)
+                shares = self.shares.of(pieces)
+            if keep_outputs:
+                seen.append((detached(outputs), piece.targets))
+            if shares[number]:  # else its mean is over nothing, and NaN
+                part = loss * shares[number]
+                scaled = part / micro_batches
+                backward(scaled if scaler is None else scaler.scale(scaled))
+                named = {name: value.detach() * shares[number] for name, value in components.items()}
+                parts.append((part.detach(), named))
+        return whole_pass(parts, seen)
+
+    def _find_out_about_loss(self, outputs: Any, piece: Batch) -> None:
+        with self._precision.autocast():
+            self.shares.try_out(outputs, piece)
+        if self.shares.adds_up is False:
+            self.memory.warn(NOT_ADDITIVE.format(name=self._loss.name))
+
+    def _forward_and_loss(self, batch: Batch) -> tuple[Any, Tensor, dict[str, Tensor]]:
+        if self._precision.plain:
+            outputs = call_model(self._forward, batch.inputs)
+            loss, components = combine(self._loss(outputs, batch.targets, batch.inputs))
+            return outputs, loss, components
+        with self._precision.autocast():
+            outputs = call_model(self._forward, batch.inputs)
+            loss, components = combine(self._loss(outputs, batch.targets, batch.inputs))
+        return outputs, loss, components
+
+    def _take(self, update: Callable[[], object]) -> None:
+        """The optimizer's update; broken off, it leaves `undo` nothing to go back to."""
+        self._in_update = True
+        if self._updated:
+            update()
+        else:
+            try:
+                first_update(self._optimizer, update, self.memory)
+            except UpdateFailed as error:
+                self._in_update = False
+                raise TrainingError(str(error)) from error
+            self._updated = True
+        self._in_update = False
 
     def _update(self, losses: list[Tensor], gradients: list[Tensor], *, measure: bool) -> StepResult:
         norm, layers = self._norms(gradients, measure=measure)
@@ -142,7 +251,7 @@ class TrainingStep:
             self._buffers.restore()
         else:
             self._clip(gradients, norm)
-            self._apply()
+            self._take(self._apply)
         measured = None if norm is None or not measure else norm.item()
         return StepResult(values, bad, culprit, measured, layers)
 
@@ -155,7 +264,7 @@ class TrainingStep:
         optimizer: Any = self._optimizer
         optimizer.grad_scale, optimizer.found_inf = None, found
         try:
-            self._apply()
+            self._take(self._apply)
         finally:
             del optimizer.grad_scale, optimizer.found_inf
         if self._buffers:
@@ -181,7 +290,7 @@ class TrainingStep:
         if anomaly:
             scaler.update(scale)  # as if the batch had not been: neither back-off nor growth
         else:
-            scaler.step(self._optimizer)
+            self._take(lambda: scaler.step(self._optimizer))
             scaler.update()
         measured = None if norm is None or not measure else norm.item()
         overflowed = bad_gradients and not anomaly

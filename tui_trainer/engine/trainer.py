@@ -19,6 +19,7 @@ from tui_trainer.engine.checkpoints import BEST, LAST, Checkpointer, periodic_na
 from tui_trainer.engine.controls import obey, refuse_all
 from tui_trainer.engine.early_stopping import Best
 from tui_trainer.engine.evaluation import Evaluation, Interrupted, evaluate
+from tui_trainer.engine.memory_recovery import MemoryRecovery, watch
 from tui_trainer.engine.progress import EpochProgress
 from tui_trainer.engine.retention import Retention
 from tui_trainer.engine.rows import side_rows
@@ -85,8 +86,12 @@ class Trainer:
             clip_norm=config.training.gradient_clip_norm,
             trust_device=trust_device,
         )
+        self.validation_memory = MemoryRecovery(parts.device, "validation")
+        for recovery in (self.step_runner.memory, self.validation_memory):
+            watch(self, recovery)
         self.metrics = parts.make_metrics(parts.device)
         self._val_metrics = parts.make_metrics(parts.device)
+        self._on_outputs = self.metrics.update if self.metrics.names else None
         checkpoint, stopping = config.checkpoint, config.early_stopping
         self.best = Best(checkpoint.monitor_mode)
         self.patience = Best(stopping.monitor_mode, stopping.min_delta)
@@ -218,7 +223,7 @@ class Trainer:
         progress, parts = self.progress, self.parts
         last = progress.position + len(group) >= len(parts.train)  # so that a short epoch is measured too
         measure = last or (self.step + 1) % self.config.monitoring.log_every_n_steps == 0
-        result = self.step_runner.run(group, measure=measure, on_outputs=self.metrics.update)
+        result = self.step_runner.run(group, measure=measure, on_outputs=self._on_outputs)
         self.step += 1
         progress.steps += 1
         progress.position += len(group)
@@ -359,6 +364,8 @@ class Trainer:
             self._val_metrics,
             self.parts.precision,
             epoch=self.epoch,
+            memory=self.validation_memory,
+            shares=self.step_runner.shares,
             between_batches=between_batches,
         )
 

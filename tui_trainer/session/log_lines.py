@@ -18,6 +18,7 @@ from tui_trainer.engine.events import (
     DiagnosticRaised,
     EpochFinished,
     LogLine,
+    MemoryShortage,
     NonFiniteSkipped,
     Resumed,
     RunFinished,
@@ -136,6 +137,22 @@ def _non_finite(event: NonFiniteSkipped, _epochs: int | None) -> list[str]:
     return lines
 
 
+def _memory_shortage(event: MemoryShortage, _epochs: int | None) -> list[str]:
+    asked = f"{clean_text(event.requested, limit=40)} asked for" if event.requested else ""
+    held = ""
+    if event.allocated is not None and event.reserved is not None and event.total is not None:
+        held = (
+            f"tensors hold {format_bytes(event.allocated)}, PyTorch {format_bytes(event.reserved)} of "
+            f"{format_bytes(event.total)}"
+        )
+    figures = f" ({'; '.join(filter(None, (asked, held)))})" if asked or held else ""
+    following = "fewer cannot be taken"
+    if event.next_micro_batch is not None:
+        following = f"the same batch again, {event.next_micro_batch} at a time and with the same effect"
+    where = f"epoch {event.epoch}, step {event.step}, {event.phase} on {clean_text(event.device, limit=40)}"
+    return [f"[MEMORY] {where}: not enough for {event.micro_batch} samples at a time{figures}; {following}"]
+
+
 def _checkpoint_saved(event: CheckpointSaved, _epochs: int | None) -> list[str]:
     files = ", ".join(clean_text(name) for name in event.files)
     cost = f"{format_bytes(event.size_bytes)}, {format_duration(event.seconds)}"
@@ -247,6 +264,7 @@ _FORMATTERS: dict[type[Event], Any] = {
     EpochFinished: _epoch_finished,
     Validated: _validated,
     NonFiniteSkipped: _non_finite,
+    MemoryShortage: _memory_shortage,
     CheckpointSaved: _checkpoint_saved,
     CheckpointFailed: _checkpoint_failed,
     DiagnosticRaised: _diagnostic,
