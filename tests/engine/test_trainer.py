@@ -468,3 +468,32 @@ def test_interventions_are_in_the_checkpoint_before_they_are_answered(make_run):
     rate = {"learning_rate": 0.02, "epoch": 1, "step": 5, "command": "set_learning_rate"}
     more = {"epochs": 3, "epoch": 1, "step": 5, "command": "extend"}
     assert known == [[rate], [rate, more]]
+
+
+def test_the_heart_beats_in_steps_and_rests_in_all_that_may_take_its_time(make_run):
+    beats = {"step": set(), "validation": set(), "checkpoint": set(), "pause": set()}
+
+    def watch(parts):
+        def hook(module, _inputs):
+            beats["step" if module.training else "validation"].add(run.trainer.heartbeat)
+
+        parts.model.register_forward_pre_hook(hook)
+
+    run = make_run({"training": {"epochs": 1}}, before=watch)
+    write, wait, queue = run.checkpointer.save, run.trainer.commands.wait, run.trainer.commands
+
+    def save(*args, **options):
+        beats["checkpoint"].add(run.trainer.heartbeat)
+        return write(*args, **options)
+
+    def paused():
+        beats["pause"].add(run.trainer.heartbeat)
+        queue.put(Command("resume"))
+        return wait()
+
+    run.checkpointer.save, queue.wait = save, paused
+    queue.put(Command("pause"))
+    run.train()
+    assert len(beats.pop("step")) == len(run.trainer.parts.train)
+    assert set().union(*beats.values()) == {None}
+    assert all(beats.values())

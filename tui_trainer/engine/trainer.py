@@ -52,7 +52,8 @@ class Trainer:
     """Trains the assembled `parts`.
 
     `emit` must never block. `gpu_utilization` gives the mean GPU load in percent since it was last asked, None
-    without a GPU.
+    without a GPU. `heartbeat`: when the present step began (`time.perf_counter`), None while something else is done;
+    `awaiting`: it is the step's batch that is waited for.
     """
 
     def __init__(
@@ -74,8 +75,9 @@ class Trainer:
         self.config_hash, self.data_fingerprint = config_hash, data_fingerprint
         self._gpu_utilization = gpu_utilization
         if isinstance(parts.train, ItemBatches):
-            parts.train.interrupt = lambda: self._awaiting and bool(commands)
-        self._awaiting = False
+            parts.train.interrupt = lambda: self.awaiting and bool(commands)
+        self.awaiting = False
+        self.heartbeat: float | None = None
         self.step_runner = TrainingStep(
             model=parts.model,
             forward=parts.forward,
@@ -199,22 +201,25 @@ class Trainer:
         if progress.validation_due and not self._validate_midway():
             return False
         while True:
-            if commands and not obey(self):
-                return False
-            started = time.perf_counter()
-            self._awaiting = True
+            if commands:
+                self.heartbeat = None
+                if not obey(self):
+                    return False
+            self.heartbeat = started = time.perf_counter()
+            self.awaiting = True
             try:
                 group = next(groups, None)
             except WaitBroken:  # by a command
                 groups = self._groups()
                 continue
             finally:
-                self._awaiting = False
+                self.awaiting = False
                 progress.wait += time.perf_counter() - started
             if group is None:
                 break
             if not self._train_step(group):
                 return False
+        self.heartbeat = None
         self.settle()
         return True
 
@@ -357,6 +362,7 @@ class Trainer:
             finally:
                 self.rng_outside = rng_state
 
+        self.heartbeat = None
         return evaluate(
             self.parts.forward,
             self.parts.loss,
@@ -505,6 +511,7 @@ class Trainer:
     def save(self, names: list[str], *, wait: bool, retired: Sequence[int] = ()) -> bool:
         if not wait and not self.checkpointer.idle:
             return False
+        self.heartbeat = None  # what follows may take its time
         self.settle()
         entry = {
             "epoch": self.epoch,

@@ -12,10 +12,12 @@ from tui_trainer.engine.commands import Command, CommandQueue
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tui_trainer.diagnostics.facts import RunFacts
     from tui_trainer.diagnostics.watch import Watch
     from tui_trainer.engine.trainer import Trainer
     from tui_trainer.session.run_session import RunRequest
     from tui_trainer.session.stream import EventStream
+    from tui_trainer.session.watchdog import Watchdog
 
 
 class Judge:
@@ -26,6 +28,7 @@ class Judge:
         self.stopped_by: events.DiagnosticRaised | None = None
         self._request, self._stream, self._commands = request, stream, commands
         self.watch: Watch | None = None
+        self._facts: RunFacts | None = None
         self._diagnostics: dict[str, events.DiagnosticRaised] = {}
         self._earlier: set[str] = set()
 
@@ -50,8 +53,29 @@ class Judge:
             device=str(parts.device),
             context=context,
         )
-        self.trainer, self.watch = trainer, Watch(build_rules(facts, folder), facts)
+        self.trainer, self._facts = trainer, facts
+        self.watch = Watch(build_rules(facts, folder), facts)
         return context
+
+    def watchdog(self, checkpoints: Path, thread: int) -> Watchdog | None:
+        """A watchdog that looks after the training `thread` from now on; None where the config does not want it."""
+        from tui_trainer.diagnostics.hang import Hang
+        from tui_trainer.session.watchdog import Watchdog
+
+        config, trainer, facts = self._request.loaded.config, self.trainer, self._facts
+        if trainer is None or facts is None or Hang.code in config.diagnostics.disabled:
+            return None
+        dog = Watchdog(
+            trainer,
+            Hang(facts, config.diagnostics.thresholds.get(Hang.code)),
+            config=config,
+            thread=thread,
+            checkpoints=checkpoints,
+            report=self.raise_diagnostic,
+            note=self._stream.emit,
+        )
+        dog.start()
+        return dog
 
     @property
     def codes(self) -> set[str]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tui_trainer.engine.parts import Parts
     from tui_trainer.engine.trainer import Trainer
     from tui_trainer.session.run_folder import RunFolder
+    from tui_trainer.session.watchdog import Watchdog
     from tui_trainer.telemetry.sampler import ResourceSampler
 
 
@@ -67,6 +68,7 @@ class RunSession:
         self._trainer: Trainer | None = None
         self._parts: Parts | None = None
         self._sampler: ResourceSampler | None = None
+        self._watchdog: Watchdog | None = None
         self._signal: str | None = None
         self._started = time.time()
         self._link: WriterLink | None = None
@@ -198,6 +200,7 @@ class RunSession:
             self._judge.before_training()
             self._announce(trainer, facts(parts, seeds), context)
             spare_what_is_imported()
+            self._watchdog = self._judge.watchdog(folder.checkpoints, threading.get_ident())
             try:
                 outcome = trainer.train()
                 while outcome.rollback is not None:
@@ -208,6 +211,8 @@ class RunSession:
                 raise
             self._ending = ending_of(outcome, stopped_by=self._judge.stopped_by, signal=self._signal)
         finally:
+            if self._watchdog is not None:
+                self._watchdog.close()
             try:
                 checkpointer.close()
                 self._ending.not_saved |= checkpointer.failed
