@@ -40,7 +40,11 @@ class Normed(nn.Sequential):
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__(
-            nn.Linear(in_features, 24), nn.BatchNorm1d(24), nn.Dropout(0.3), nn.Linear(24, num_classes)
+            nn.Linear(in_features, 24),
+            nn.BatchNorm1d(24),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.3),
+            nn.Linear(24, num_classes),
         )
 
 
@@ -56,6 +60,8 @@ def careless(context: Any) -> dict[str, float]:
 WATCHERS: dict[str, dict[str, Any]] = {
     "every step logged": {"monitoring": {"log_every_n_steps": 1}},
     "gradients of every epoch": {"monitoring": {"log_every_n_steps": 3, "gradient_stats_every_n_epochs": 1}},
+    "probes of every epoch": {"monitoring": {"probe_every_n_epochs": 1}},
+    "no probes": {"monitoring": {"probe_every_n_epochs": 0}},
     "features": {"monitoring": {"feature_stats_every_n_epochs": 1}},
     "careless statistics": {"monitoring": {"statistics": [f"{OWN}:careless"]}},
     "checkpoints all the time": {

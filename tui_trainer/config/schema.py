@@ -253,6 +253,9 @@ class MonitoringConfig(Section):
     feature_stats_every_n_epochs: int = setting(0, ge=0, le=LARGEST_COUNT)
     """Epochs between two blocks of feature_stats.csv (mean, spread, range of each input feature); 0
     (default): never."""
+    probe_every_n_epochs: int = setting(5, ge=0, le=LARGEST_COUNT)
+    """Epochs between two looks inside the model (activation_stats.csv) and at its predictions by class
+    (prediction_stats.csv), beside those in the first three epochs and in the last; 0: never. Default: 5."""
     statistics: list[TargetRef] = setting([])
     """Import paths of functions called after each epoch, each writing a CSV of its own. Default: none."""
 

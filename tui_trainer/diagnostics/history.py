@@ -7,6 +7,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.engine.events import (
+    ACTIVATIONS,
+    PREDICTIONS,
     EpochFinished,
     Event,
     NonFiniteSkipped,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _STEPS = 2_000  # logged steps
+_PROBES = 4  # of each kind
 _SAMPLES = 600  # of the machine: ten minutes at 1 Hz
 
 
@@ -28,6 +31,7 @@ class History:
 
     `epochs`: every finished epoch. `steps`: the latest logged steps. `start_loss`: the first finite loss that was
     logged, `start_norm` the first gradient norm. `rows`: what the newest epoch's side files hold, by series.
+    `probes`: of the series that are measured in some epochs only, the latest epochs with their rows, oldest first.
     `skip`: the newest batch that was left out; `skips`: how many in the whole run, the first at step `first_skip`.
     `resources`: the latest samples of the machine; `memory`: the last of each epoch. `shortage`: the newest time
     that memory ran out. `changed_epoch`: epochs that were done when a fix or a new learning rate last changed the
@@ -40,6 +44,7 @@ class History:
         self.start_loss: float | None = None
         self.start_norm: float | None = None
         self.rows: dict[str, list[dict[str, Any]]] = {}
+        self.probes: dict[str, list[tuple[int, list[dict[str, Any]]]]] = {}
         self.skip: NonFiniteSkipped | None = None
         self.skips = 0
         self.first_skip: int | None = None
@@ -54,9 +59,7 @@ class History:
         if isinstance(event, StepLogged):
             self._take_step(event)
         elif isinstance(event, SeriesRow):
-            if event.epoch != self._rows_of:
-                self._rows_of, self.rows = event.epoch, {}
-            self.rows.setdefault(event.series, []).append(event.row)
+            self._take_row(event)
         elif isinstance(event, EpochFinished):
             if event.epoch != self._rows_of:
                 self._rows_of, self.rows = event.epoch, {}
@@ -85,6 +88,9 @@ class History:
             losses = (item.metrics.get("train_loss", math.nan) for item in self.epochs)
             self.start_loss = next((value for value in losses if math.isfinite(value)), None)
         self.memory = [item for item in self.memory if item[0] <= done]
+        self.probes = {
+            series: [item for item in kept if item[0] <= done] for series, kept in self.probes.items()
+        }
         self.skips, self.first_skip = skips, first_skip
         self.rows, self._rows_of, self.skip, self.shortage = {}, 0, None, None
 
@@ -107,6 +113,16 @@ class History:
         """The newest optimizer step that was told of."""
         logged = self.steps[-1].step if self.steps else 0
         return max(logged, self.epochs[-1].step if self.epochs else 0)
+
+    def _take_row(self, event: SeriesRow) -> None:
+        if event.epoch != self._rows_of:
+            self._rows_of, self.rows = event.epoch, {}
+        rows = self.rows.setdefault(event.series, [])
+        rows.append(event.row)
+        if len(rows) == 1 and event.series in (ACTIVATIONS, PREDICTIONS):
+            kept = self.probes.setdefault(event.series, [])
+            kept.append((event.epoch, rows))
+            del kept[:-_PROBES]
 
     def _take_step(self, event: StepLogged) -> None:
         self.steps.append(event)

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from tui_trainer.engine.metrics import MetricSet
     from tui_trainer.engine.pieces import LossShares
     from tui_trainer.engine.precision import Precision
+    from tui_trainer.engine.probes import Probe
 
 
 _Attempt = Callable[["Batch"], tuple[Any, tuple[Tensor, dict[str, Tensor]]]]
+OnOutputs = Callable[[Any, Any], None]
 
 
 @dataclass
@@ -52,13 +54,14 @@ def evaluate(
     memory: MemoryRecovery,
     shares: LossShares,
     between_batches: Callable[[Callable[[], dict[str, Any]]], None] = lambda _: None,
+    probe: Probe | None = None,
 ) -> Evaluation:
     """One pass over `source` in eval mode without gradients; the model's mode and all RNGs are left as they were.
 
     Where memory runs out, batches are taken in pieces, as `memory` says.
 
-    `between_batches` gets a function that tells the RNG state outside the pass; it may raise `Interrupted`. A
-    non-finite batch loss makes the mean non-finite.
+    `between_batches` gets a function that tells the RNG state outside the pass; it may raise `Interrupted`. `probe`
+    sees each batch and its outputs. A non-finite batch loss makes the mean non-finite.
     """
     roots = [root for root in (model, loss.module) if root is not None]
     training = [module for root in roots for module in root.modules() if module.training]
@@ -67,6 +70,7 @@ def evaluate(
     sizes: list[int] = []
     components: list[dict[str, Tensor]] = []
     attempt = functools.partial(_outputs_and_loss, model, loss)
+    on_outputs = metrics.update if probe is None else probe.beside(metrics.update)
     metrics.reset()
     try:
         for root in roots:
@@ -74,7 +78,9 @@ def evaluate(
         with torch.no_grad(), untouched_rng(cuda=True) as outside, precision.autocast():
             for batch in source.epoch(epoch):
                 between_batches(outside)
-                value, named = _batch_loss(attempt, batch, metrics, memory, shares)
+                if probe is not None:
+                    probe.take(batch)
+                value, named = _batch_loss(attempt, batch, on_outputs, memory, shares)
                 values.append(value)
                 sizes.append(batch.size)
                 if named:
@@ -98,23 +104,23 @@ def _outputs_and_loss(
 
 
 def _batch_loss(
-    attempt: _Attempt, batch: Batch, metrics: MetricSet, memory: MemoryRecovery, shares: LossShares
+    attempt: _Attempt, batch: Batch, on_outputs: OnOutputs, memory: MemoryRecovery, shares: LossShares
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of one batch, whose outputs `metrics` get, whole or in pieces."""
+    """The loss of one batch, whose outputs `on_outputs` gets, whole or in pieces."""
     if memory.rows is None:
         try:
             outputs, result = attempt(batch)
         except Exception as error:
             _shrink(memory, error, rows_of(batch), batch)
         else:
-            metrics.update(outputs, batch.targets)
+            on_outputs(outputs, batch.targets)
             return result
         memory.make_room()
-    return _loss_in_pieces(attempt, batch, metrics, memory, shares)
+    return _loss_in_pieces(attempt, batch, on_outputs, memory, shares)
 
 
 def _loss_in_pieces(
-    attempt: _Attempt, batch: Batch, metrics: MetricSet, memory: MemoryRecovery, shares: LossShares
+    attempt: _Attempt, batch: Batch, on_outputs: OnOutputs, memory: MemoryRecovery, shares: LossShares
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """`_batch_loss`, some rows at a time; what was done stays done when the next rows are too many."""
     rows, start = rows_of(batch), 0
@@ -129,7 +135,7 @@ def _loss_in_pieces(
         else:
             if shares.unknown:
                 shares.try_out(outputs, piece)
-            metrics.update(outputs, piece.targets)
+            on_outputs(outputs, piece.targets)
             done.append((replace(piece, inputs=None), value, named))
             start = stop
             continue

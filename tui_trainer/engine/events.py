@@ -152,9 +152,13 @@ class EpochFinished(Event):
     checkpoints: tuple[str, ...]
 
 
+ACTIVATIONS, PREDICTIONS = "activation_stats", "prediction_stats"
+"""Series that are measured in some epochs only (`engine.probes`)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesRow(Event):
-    """One row of a side file: `gradient_stats`, `loss_components`, `feature_stats`, or a user's own statistic."""
+    """One row of a side file: `gradient_stats`, `loss_components`, `feature_stats`, a probe, or a user's statistic."""
 
     kind: ClassVar[str] = "row"
     series: str

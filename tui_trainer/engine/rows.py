@@ -1,9 +1,10 @@
-"""The rows that an epoch adds to the side files: loss components, gradient and feature statistics, users' own."""
+"""The rows that an epoch adds to the side files: loss components, gradients, features, probes, users' own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tui_trainer.engine.events import ACTIVATIONS, PREDICTIONS
 from tui_trainer.engine.statistics import Row, StatisticsContext, feature_rows, user_rows
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ def side_rows(trainer: Trainer, validation: Evaluation) -> Iterator[tuple[str, R
     if _due(epoch, monitoring.feature_stats_every_n_epochs):
         for row in feature_rows(parts.data):
             yield "feature_stats", {"epoch": epoch} | row
+    if trainer.probe is not None:
+        for row in trainer.probe.prediction_rows():
+            yield PREDICTIONS, {"epoch": epoch} | row
+        for row in trainer.probe.activation_rows(parts.model, parts.precision):
+            yield ACTIVATIONS, {"epoch": epoch} | row
     if parts.statistics:
         context = StatisticsContext(
             epoch, parts.model, {"train": parts.train, "val": parts.val}, parts.device

@@ -13,8 +13,7 @@ from tui_trainer.config.errors import ModelError, TrainingError
 from tui_trainer.config.section import TargetConfig, target_of
 from tui_trainer.config.targets import resolve_target, user_frame
 from tui_trainer.data.dataset import ArrayDataset, DataSplits
-from tui_trainer.data.seeds import untouched_rng
-from tui_trainer.engine.guard import BufferKeeper
+from tui_trainer.engine.watching import left_as_found
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,26 +84,17 @@ def user_rows(
     """
     if not statistics:
         return
-    model = context.model
-    modes = [(module, module.training) for module in model.modules()]
-    keeper = BufferKeeper([model] if loss_module is None else [model, loss_module])
-    keeper.keep()
     results: list[tuple[str, Row]] = []
-    try:
-        model.eval()
-        with torch.no_grad(), untouched_rng(cuda=True):
-            for name, function in statistics:
-                try:
-                    rows = function(context)
-                    results += [(name, dict(row)) for row in ([rows] if isinstance(rows, dict) else rows)]
-                except Exception as error:
-                    raise TrainingError(
-                        f"The statistic {name} raised {type(error).__name__} in epoch {context.epoch}"
-                        f" ({user_frame(error) or 'no line known'}): {error}. A statistic returns a dict or a list of "
-                        "dicts: mend it, or take it out of monitoring.statistics."
-                    ) from error
-    finally:
-        keeper.restore()
-        for module, mode in modes:
-            module.training = mode
+    with left_as_found(context.model, loss_module), torch.no_grad():
+        context.model.eval()
+        for name, function in statistics:
+            try:
+                rows = function(context)
+                results += [(name, dict(row)) for row in ([rows] if isinstance(rows, dict) else rows)]
+            except Exception as error:
+                raise TrainingError(
+                    f"The statistic {name} raised {type(error).__name__} in epoch {context.epoch}"
+                    f" ({user_frame(error) or 'no line known'}): {error}. A statistic returns a dict or a list of "
+                    "dicts: mend it, or take it out of monitoring.statistics."
+                ) from error
     yield from results

@@ -20,6 +20,7 @@ from tui_trainer.engine.controls import obey, refuse_all
 from tui_trainer.engine.early_stopping import Best
 from tui_trainer.engine.evaluation import Evaluation, Interrupted, evaluate
 from tui_trainer.engine.memory_recovery import MemoryRecovery, watch
+from tui_trainer.engine.probes import Probe, due
 from tui_trainer.engine.progress import EpochProgress
 from tui_trainer.engine.retention import Retention
 from tui_trainer.engine.rows import side_rows
@@ -118,6 +119,7 @@ class Trainer:
         self.stop: Command | None = None
         self.rollback: Rollback | None = None
         self.paused = False
+        self.probe: Probe | None = None
         self.interventions: list[dict[str, Any]] = []
         self._digest_of, self._digest = 0, ""
         self.saved_at: tuple[int, int, int, bool] | None = None
@@ -363,6 +365,10 @@ class Trainer:
                 self.rng_outside = rng_state
 
         self.heartbeat = None
+        parts, probe_every = self.parts, self.config.monitoring.probe_every_n_epochs
+        self.probe = None
+        if due(self.epoch, self.epochs, probe_every):
+            self.probe = Probe(parts.data.task, len(parts.val), parts.train.samples)
         return evaluate(
             self.parts.forward,
             self.parts.loss,
@@ -373,6 +379,7 @@ class Trainer:
             memory=self.validation_memory,
             shares=self.step_runner.shares,
             between_batches=between_batches,
+            probe=self.probe,
         )
 
     def _validate_midway(self) -> bool:

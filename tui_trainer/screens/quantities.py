@@ -45,6 +45,8 @@ _SIDE_FILES = {
     "gradient_stats": "Gradient norm by layer",
     "loss_components": "Loss components",
     "feature_stats": "Features",
+    "activation_stats": "Activations by layer",
+    "prediction_stats": "Predictions by class",
 }
 SIDE_WORDS = {"batch": "each batch", "train": "train", "val": "validation", "": ""}
 
