@@ -43,13 +43,10 @@ def _of_targets(kind: str, train: Tensor, val: Tensor, outputs: int | None) -> d
     if kind == "binary":
         return _of_classes(train.flatten().round().long(), val.flatten().round().long(), 2)
     if kind == "regression":
-        error = (val.double().flatten(1) if val.ndim > 1 else val.double()[:, None]) - (
-            train.double().flatten(1) if train.ndim > 1 else train.double()[:, None]
-        ).mean(0)
-        mse = float(error.square().mean())
-        return (
-            {"trivial": {"val_mse": mse, "val_mae": float(error.abs().mean())}} if math.isfinite(mse) else {}
-        )
+        asked = val.double().flatten(1) if val.ndim > 1 else val.double()[:, None]
+        known = train.double().flatten(1) if train.ndim > 1 else train.double()[:, None]
+        trivial, zero = _errors(asked - known.mean(0)), _errors(asked)
+        return {"trivial": trivial, "zero": zero} if math.isfinite(trivial["val_mse"]) else {}
     return {}
 
 
@@ -67,3 +64,7 @@ def _of_classes(train: Tensor, val: Tensor, classes: int) -> dict[str, Any]:
             "val_loss": float(-logs[asked].mean()),
         },
     }
+
+
+def _errors(difference: Tensor) -> dict[str, float]:
+    return {"val_mse": float(difference.square().mean()), "val_mae": float(difference.abs().mean())}

@@ -18,7 +18,8 @@ class RunFacts:
     Its keys, each absent where it could not be measured: `task` (classification, binary, multilabel, regression,
     custom), `classes` (how many), `class_counts` (train samples of each class), `train_samples`, `val_samples`,
     `trivial` (validation values of always predicting the most frequent class, or the mean: {"val_accuracy": 0.1,
-    "val_loss": 2.3}), `linear` (the same of a linear model fitted in closed form), `loss` (name of the loss),
+    "val_loss": 2.3}), `zero` (those of always predicting 0, for regression), `linear` (the same of a linear model
+    fitted in closed form), `loss` (name of the loss),
     `batch_norm` (whether the model has any), `activations` (layer name → class name).
     """
 

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tui_trainer.diagnostics.fix import BEST, LAST_VALID, Fix, value_at
+from tui_trainer.config.schema import LARGEST_COUNT
+from tui_trainer.diagnostics.fix import BEFORE, BEST, LAST_VALID, Fix, value_at
 
 if TYPE_CHECKING:
     from tui_trainer.config.schema import Config
+    from tui_trainer.diagnostics.history import History
 
 CLIP_NORM = 1.0
+_WIDTHS: dict[str, tuple[str, Any]] = {"cnn": ("channels", [32, 64]), "lstm": ("hidden_size", 128)}
+_CAPACITY = "room for what the model cannot represent now; slower, and easier to overfit"
+FROM_START = "from the start"
 
 
 def lower_rate(
-    config: Config, factor: float, *, checkpoint: str | None = LAST_VALID, clip: bool = False
+    config: Config,
+    factor: float,
+    *,
+    checkpoint: str | None = LAST_VALID,
+    clip: bool = False,
+    fresh: bool = False,
 ) -> Fix:
-    """The learning rate divided by `factor`, from a checkpoint (None: from here)."""
+    """The learning rate divided by `factor`, from a checkpoint (None: from here), or from new weights."""
     old = config.optimizer.learning_rate
     new = _rounded(old / factor)
     changes: dict[str, Any] = {"optimizer.learning_rate": new}
@@ -25,11 +35,11 @@ def lower_rate(
         title += f", clip gradients at {CLIP_NORM:g}"
     return Fix(
         id=f"lower_lr_{factor:g}" + ("_clip" if clip else ""),
-        title=f"{title}, {_place(checkpoint)}",
+        title=f"{title}, {FROM_START if fresh else _place(checkpoint)}",
         effect="smaller steps: divergence and swings end; training is slower at first",
         changes=changes,
-        action="continue" if checkpoint is None else "restart_from",
-        checkpoint=checkpoint,
+        action="restart_fresh" if fresh else "continue" if checkpoint is None else "restart_from",
+        checkpoint=None if fresh else checkpoint,
     )
 
 
@@ -58,15 +68,48 @@ def find_rate(config: Config, *, fresh: bool = True) -> Fix:
     )
 
 
-def clip(*, checkpoint: str | None = LAST_VALID) -> Fix:
+def clip(*, checkpoint: str | None = LAST_VALID, fresh: bool = False) -> Fix:
     """Gradients scaled down to a norm of 1."""
     return Fix(
         id="clip",
-        title=f"clip gradients at {CLIP_NORM:g}, {_place(checkpoint)}",
+        title=f"clip gradients at {CLIP_NORM:g}, {FROM_START if fresh else _place(checkpoint)}",
         effect="no single batch can throw the weights away; a rate that is too high is hidden by it",
         changes={"training.gradient_clip_norm": CLIP_NORM},
-        action="continue" if checkpoint is None else "restart_from",
-        checkpoint=checkpoint,
+        action="restart_fresh" if fresh else "continue" if checkpoint is None else "restart_from",
+        checkpoint=None if fresh else checkpoint,
+    )
+
+
+def normalise_inputs(config: Config) -> Fix:
+    """Inputs of mean 0 and spread 1: a built-in data set's own argument where it is off, else for a person to do."""
+    if (
+        config.data.target in ("breast_cancer", "diabetes", "wine")
+        and config.data.args.get("standardize") is False
+    ):
+        return Fix(
+            id="standardize",
+            title="standardize the inputs, from the start",
+            effect="features of mean 0 and spread 1: gradients of like size in all layers",
+            changes={"data.args.standardize": True},
+            action="restart_fresh",
+        )
+    return advice(
+        "normalise_inputs",
+        "bring inputs (and regression targets) to mean 0 and spread 1, then start again",
+        "gradients near 1 from the first step; a higher learning rate becomes possible",
+    )
+
+
+def safer_precision(config: Config, device: str) -> Fix:
+    """bf16 where the device has it, else fp32: neither overflows where fp16 does."""
+    new = "bf16" if device.startswith("cuda") else "fp32"
+    return Fix(
+        id="safer_precision",
+        title=f"precision {config.training.precision} → {new}, {_place(LAST_VALID)}",
+        effect="values above 65,504 no longer overflow; fp32 is slower, bf16 is not",
+        changes={"training.precision": new},
+        action="restart_from",
+        checkpoint=LAST_VALID,
     )
 
 
@@ -81,6 +124,133 @@ def more_weight_decay(config: Config) -> Fix:
         changes={"optimizer.weight_decay": new},
         action="restart_from",
         checkpoint=BEST,
+    )
+
+
+def for_deep_models(config: Config) -> tuple[Fix, ...]:
+    """What lets gradients reach the first layers: by config where the model is one of ours, else what to change."""
+    model, args, found = config.model.target, config.model.args, []
+    if model == "mlp":
+        if args.get("activation", "relu") != "relu":
+            found.append(_of_model("activation", "model.args.activation", "relu", str(args["activation"])))
+        else:
+            found.append(_of_model("activation", "model.args.activation", "selu", "relu"))
+        hidden = args.get("hidden", [128])
+        if isinstance(hidden, list) and len(hidden) > 3:
+            found.append(
+                _of_model("shallower", "model.args.hidden", hidden[:2], f"{len(hidden)} hidden layers")
+            )
+    elif model == "cnn" and args.get("batch_norm") is False:
+        found.append(_of_model("batch_norm", "model.args.batch_norm", True, "none"))
+    found.append(
+        advice(
+            "skip_connections",
+            "in the model: ReLU or GELU for sigmoid and tanh, normalisation after each layer, skip connections, He or "
+            "Xavier initialisation",
+            "the gradient reaches the first layers; each of the four helps by itself",
+        )
+    )
+    return tuple(found)
+
+
+def use_adam(config: Config) -> Fix | None:
+    """Adam at its usual rate in place of another optimizer; None where it is Adam."""
+    old = config.optimizer.target
+    if old.startswith("adam"):
+        return None
+    return Fix(
+        id="adam",
+        title=f"{old} → adam at 0.001, from the start",
+        effect="a step size of its own for each weight: less depends on the rate",
+        changes={"optimizer.target": "adam", "optimizer.learning_rate": 1e-3, "optimizer.args": {}},
+        action="restart_fresh",
+    )
+
+
+def cosine(config: Config) -> Fix | None:
+    """A rate that falls over the whole run; None where it does already."""
+    if config.scheduler.target in ("cosine", "cosine_with_warmup", "one_cycle", "linear"):
+        return None
+    return Fix(
+        id="cosine",
+        title=f"schedule {config.scheduler.target} → cosine, from the start",
+        effect="large steps first, small ones at the end: swings die out by themselves",
+        changes={"scheduler.target": "cosine", "scheduler.interval": "epoch", "scheduler.args": {}},
+        action="restart_fresh",
+    )
+
+
+def constant_rate(config: Config) -> Fix:
+    """No schedule: the rate stays what it is at the start."""
+    return Fix(
+        id="constant_lr",
+        title=f"schedule {config.scheduler.target} → none, from the start",
+        effect="the learning rate no longer falls before anything is learned",
+        changes={"scheduler.target": "none", "scheduler.args": {}},
+        action="restart_fresh",
+    )
+
+
+def rate_has_decayed(config: Config, history: History) -> bool:
+    """Whether the schedule has taken the rate down to a hundredth of what it was, or less."""
+    rates = [item.learning_rate for item in history.epochs]
+    return config.scheduler.target != "none" and bool(rates) and rates[-1] <= 0.01 * max(rates)
+
+
+def more_epochs(config: Config) -> Fix:
+    """Three times as many epochs."""
+    new = min(3 * config.training.epochs, LARGEST_COUNT)
+    return Fix(
+        id="more_epochs",
+        title=f"epochs {config.training.epochs} → {new}, from here",
+        effect="more time at the same pace; costs three runs",
+        changes={"training.epochs": new},
+        by_itself=False,
+    )
+
+
+def larger_batch(config: Config, factor: int, samples: int) -> Fix | None:
+    """Batches `factor` times as large; None where the data has no more for a batch."""
+    old = config.data.batch_size
+    new = min(old * factor, samples or old * factor)
+    if new <= old:
+        return None
+    return Fix(
+        id="larger_batch",
+        title=f"batch size {old} → {new}, from the start",
+        effect="gradients with less noise; fewer steps an epoch",
+        changes={"data.batch_size": new},
+        action="restart_fresh",
+    )
+
+
+def larger_model(config: Config) -> Fix:
+    """A model of more capacity: by config where it is one of ours, else for a person to do."""
+    model, args = config.model.target, config.model.args
+    changes: dict[str, Any] = {}
+    if model == "linear":
+        changes, what = (
+            {"model.target": "mlp", "model.args": {"hidden": [128]}},
+            "linear → mlp, one layer of 128",
+        )
+    elif model == "mlp":
+        widths = args.get("hidden", [128])
+        hidden = [2 * width for width in widths] if isinstance(widths, list) else [2 * widths]
+        hidden = hidden if len(hidden) > 1 else hidden * 2
+        changes, what = {"model.args.hidden": hidden}, f"hidden layers {widths} → {hidden}"
+    elif model in _WIDTHS:
+        name, default = _WIDTHS[model]
+        old = args.get(name, default)
+        new = [2 * width for width in old] if isinstance(old, list) else 2 * old
+        changes, what = {f"model.args.{name}": new}, f"{name} {old} → {new}"
+    else:
+        return advice("larger_model", "more layers or wider ones, then start again", _CAPACITY)
+    return Fix(
+        id="larger_model",
+        title=f"{what}, from the start",
+        effect=_CAPACITY,
+        changes=changes,
+        action="restart_fresh",
     )
 
 
@@ -122,11 +292,24 @@ def argument(config: Config, key: str) -> Any:
     return value_at(config, key)
 
 
+def _of_model(name: str, key: str, new: Any, old: str) -> Fix:
+    what = key.rpartition(".")[2].replace("_", " ")
+    words = f"{len(new)} layers" if isinstance(new, list) else "on" if new is True else new
+    return Fix(
+        id=name,
+        title=f"{what}: {old} → {words}, from the start",
+        effect="the gradient reaches the first layers",
+        changes={key: new},
+        action="restart_fresh",
+    )
+
+
 def _place(checkpoint: str | None) -> str:
     return {
         None: "from here",
         LAST_VALID: "from the last valid checkpoint",
         BEST: "from the best checkpoint",
+        BEFORE: "from the last checkpoint before it",
     }.get(checkpoint, f"from {checkpoint}")
 
 

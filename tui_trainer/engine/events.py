@@ -103,7 +103,11 @@ class NonFiniteSkipped(Event):
     """A batch whose loss or gradient was not finite; no optimizer step was taken on it.
 
     `parameter` names the first parameter with a non-finite gradient, where one was. `consecutive` counts skips
-    in a row. `batch_rows` are the samples' positions in the training split (at most 64).
+    in a row. `batch_rows` are the samples' positions in the training split (at most 64). `bad_data` says which of them
+    hold NaN or infinity themselves: {} where none does, or where it is not known, else `places` (inputs, targets or an
+    item's key), `rows` (positions in the training split), `source_rows` (the same in the data's own counting, by
+    `row_name`) and `columns` (names of features, for flat inputs). `overflows`: fp16 back-offs so far, which are
+    routine and no skips.
     """
 
     kind: ClassVar[str] = "non_finite"
@@ -113,6 +117,8 @@ class NonFiniteSkipped(Event):
     parameter: str | None
     consecutive: int
     batch_rows: tuple[int, ...]
+    bad_data: dict[str, Any] = field(default_factory=dict)
+    overflows: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

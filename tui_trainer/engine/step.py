@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tui_trainer.config.errors import TrainingError
+from tui_trainer.engine.bad_data import BadData, look_at
 from tui_trainer.engine.guard import BufferKeeper, FiniteCheck, first_non_finite
 from tui_trainer.engine.lean_torch import backward, bare_step
 from tui_trainer.engine.losses import Loss, combine
@@ -55,7 +56,8 @@ class StepResult:
     not finite. Both are Python values where the host knows them, else scalars on the device.
     `overflowed`: an fp16 loss-scale back-off, which is routine and counted apart. `grad_norm`: global L2 norm
     before clipping, where measured; `layer_norms`: one value a parameter, in order. `components`: the named parts of
-    each micro-batch's loss, empty where it has none. `rows`: positions in the training split.
+    each micro-batch's loss, empty where it has none. `rows`: positions in the training split. `bad_data`: what is
+    non-finite in the batches of a step that the host knows to be skipped.
     """
 
     losses: list[float | Tensor]
@@ -67,6 +69,7 @@ class StepResult:
     sizes: list[int] = field(default_factory=list)
     components: list[dict[str, Tensor]] = field(default_factory=list)
     rows: Tensor = _NO_ROWS
+    bad_data: BadData | None = None
 
 
 class TrainingStep:
@@ -150,6 +153,8 @@ class TrainingStep:
         else:
             result = self._update_on_device(losses, gradients, measure=measure)
         result.sizes, result.components = [batch.size for batch in batches], components
+        if result.skipped is True:
+            result.bad_data = look_at(batches)
         result.rows = batches[0].rows if len(batches) == 1 else torch.cat([batch.rows for batch in batches])
         return result
 

@@ -15,6 +15,7 @@ from tui_trainer.config.errors import TrainingError
 from tui_trainer.data.batches import ItemBatches, WaitBroken
 from tui_trainer.data.seeds import rng_state
 from tui_trainer.engine import events
+from tui_trainer.engine.bad_data import described, look_up
 from tui_trainer.engine.checkpoints import BEST, LAST, Checkpointer, periodic_name
 from tui_trainer.engine.controls import obey, refuse_all
 from tui_trainer.engine.early_stopping import Best
@@ -296,6 +297,10 @@ class Trainer:
                 parameter=result.culprit,
                 consecutive=self.consecutive_skips,
                 batch_rows=tuple(result.rows[:64].tolist()),
+                bad_data=described(
+                    result.bad_data or look_up(self.parts.data.train, result.rows), self.parts.data
+                ),
+                overflows=self.overflowed,
             )
         )
         if self.consecutive_skips >= MAX_CONSECUTIVE_SKIPS:

@@ -1,0 +1,95 @@
+"""How much a run has learned: the guard that keeps rules quiet about runs that have done their work.
+
+Several signs look alike in a run that is done and in one that never began: gradients near 0, a flat loss. What tells
+them apart is where the run stands between a predictor that sees no inputs (0) and one that is always right (1).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tui_trainer.diagnostics.curves import finite
+
+if TYPE_CHECKING:
+    from tui_trainer.diagnostics.facts import RunFacts
+    from tui_trainer.diagnostics.history import History
+
+_LOSSES = {
+    "cross_entropy": "val_loss",
+    "bce": "val_loss",
+    "bce_with_logits": "val_loss",
+    "mse": "val_mse",
+    "l1": "val_mae",
+}
+
+
+def trivial_loss(facts: RunFacts) -> float | None:
+    """The loss of a predictor that sees no inputs; None where the loss has weights, or is not one we know."""
+    column = _LOSSES.get(str(facts.context.get("loss", "")))
+    if column is None or facts.config.loss.args:
+        return None
+    value = facts.trivial(column)
+    return value if value is not None and value > 0 and math.isfinite(value) else None
+
+
+def reference_loss(facts: RunFacts, history: History) -> float | None:
+    """What a loss is large or small against: that of a predictor without inputs, else where the run started."""
+    known = trivial_loss(facts)
+    if known is not None:
+        return known
+    starts = finite([history.start_loss, *history.metric("train_loss")[:1]])
+    return max(starts) if starts else None
+
+
+def largest_harmless_loss(facts: RunFacts, history: History) -> float | None:
+    """The loss that a model with sound weights hardly ever exceeds: that of always predicting the mean or zero, else
+    the first that was logged (by which a run that went wrong at once may already be beyond all bounds)."""
+    known = trivial_loss(facts)
+    if known is None:
+        return history.start_loss
+    column = _LOSSES[str(facts.context["loss"])]
+    zero = facts.context.get("zero", {}).get(column, known)
+    return max(known, float(zero))
+
+
+def learned(facts: RunFacts, history: History, *, epochs: int | None = None) -> float | None:
+    """The best share of what there is to learn that train metrics show, over all epochs or the latest `epochs`.
+
+    1: nothing left; 0 or less: no better than without looking at the inputs. None where nothing tells: no known
+    metric, and a loss that is below 0 or has no known scale.
+    """
+    shares = []
+    for name, worst, perfect in _known(facts):
+        values = finite(history.metric(name)[-(epochs or 0) :])
+        if values and worst != perfect:
+            best = max(values) if perfect > worst else min(values)
+            shares.append((best - worst) / (perfect - worst))
+    if not shares and (first := reference_loss(facts, history)):
+        losses = finite(history.metric("train_loss")[-(epochs or 0) :])
+        if losses and first > 0 and min(finite(history.metric("train_loss"))) >= 0:
+            shares.append((first - min(losses)) / first)
+    return max(shares) if shares else None
+
+
+def is_done(facts: RunFacts, history: History, *, share: float = 0.95, epochs: int = 3) -> bool:
+    """Whether there is hardly anything left to learn: `share` of it is learned, or the config's target is met."""
+    target = facts.config.targets
+    if target is not None and any(
+        facts.reached(target.metric, value) for value in finite(history.metric(target.metric)[-epochs:])
+    ):
+        return True
+    now = learned(facts, history, epochs=epochs)
+    return now is not None and now >= share
+
+
+def _known(facts: RunFacts) -> list[tuple[str, float, float]]:
+    """Columns with the value of a predictor without inputs and that of a perfect one."""
+    found = []
+    if "accuracy" in facts.metrics:
+        found.append(("train_accuracy", facts.trivial("val_accuracy") or 0.0, 1.0))
+    if "r2" in facts.metrics:
+        found.append(("train_r2", 0.0, 1.0))
+    if (loss := trivial_loss(facts)) is not None:
+        found.append(("train_loss", loss, 0.0))
+    return found
