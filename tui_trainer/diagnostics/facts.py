@@ -16,11 +16,12 @@ class RunFacts:
     """The run as planned. `context` is `RunStarted.context`: JSON values measured on data and model.
 
     Its keys, each absent where it could not be measured: `task` (classification, binary, multilabel, regression,
-    custom), `classes` (how many), `class_counts` (train samples of each class), `train_samples`, `val_samples`,
-    `trivial` (validation values of always predicting the most frequent class, or the mean: {"val_accuracy": 0.1,
-    "val_loss": 2.3}), `zero` (those of always predicting 0, for regression), `linear` (the same of a linear model
-    fitted in closed form), `loss` (name of the loss),
-    `batch_norm` (whether the model has any), `activations` (layer name → class name).
+    custom), `classes` (how many), `class_names`, `class_counts` (train samples of each class), `train_samples`,
+    `val_samples`, `trivial` (validation values of always predicting the most frequent class, or the mean:
+    {"val_accuracy": 0.1, "val_loss": 2.3}), `zero` (those of always predicting 0, for regression), `linear` (of a
+    linear model fitted in closed form), `neighbours` (of the five nearest train samples), `copies` (see
+    `copies.exact_copies`, `copies.near_copies`), `unreached` (see `dummy_pass.unreached`), `loss` (name of the loss),
+    `batch_norm` (whether the model has any).
     """
 
     config: Config

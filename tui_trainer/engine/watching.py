@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tui_trainer.data.seeds import untouched_rng
 from tui_trainer.engine.guard import BufferKeeper
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def left_as_found(*roots: nn.Module | None) -> Iterator[None]:
-    """Run a block; global generators, buffers and train/eval modes of `roots` are then as they were before it."""
+    """Run a block; global generators, the buffers of `roots`, their train/eval modes and plain attributes (a counter
+    in a forward) are then as they were before it."""
     models = [root for root in roots if root is not None]
-    modes = [(module, module.training) for root in models for module in root.modules()]
+    kept = [(module, _plain(module)) for root in models for module in root.modules()]
     keeper = BufferKeeper(models)
     keeper.keep()
     try:
@@ -26,5 +27,13 @@ def left_as_found(*roots: nn.Module | None) -> Iterator[None]:
             yield
     finally:
         keeper.restore()
-        for module, mode in modes:
-            module.training = mode
+        for module, values in kept:
+            vars(module).update(values)
+
+
+def _plain(module: nn.Module) -> dict[str, Any]:
+    """Attributes that are numbers, text or nothing, `training` among them."""
+    return {name: value for name, value in vars(module).items() if value is None or type(value) in _PLAIN}
+
+
+_PLAIN = (bool, int, float, str)
