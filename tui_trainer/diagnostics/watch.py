@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.config.user_code import raised, user_frame
@@ -31,13 +30,19 @@ class Watch:
         self.history = History()
         self.problems: dict[str, Problem] = {}
         self.troubles: list[str] = []
-        self._facts = facts
         self._ids: dict[tuple[str, str], str] = {}
         self._told: dict[str, DiagnosticRaised] = {}
         self._numbers: dict[str, int] = {}
         self._notes: deque[Event] = deque(maxlen=10_000)
+        self._before: list[tuple[str, Callable[..., Any]]] = []
+        self._asked: Mapping[str, list[tuple[str, Callable[[History], Any]]]] = {}
+        self.change(rules, facts)
+
+    def change(self, rules: Sequence[Rule], facts: RunFacts) -> None:
+        """Go on with rules that know of another config; the history stays."""
+        self.facts = facts
         self._before = _overriding(rules, "before_training")
-        self._asked: Mapping[str, list[tuple[str, Callable[[History], Any]]]] = {
+        self._asked = {
             StepLogged.kind: _overriding(rules, "on_step"),
             NonFiniteSkipped.kind: _overriding(rules, "on_skip"),
             "memory_shortage": _overriding(rules, "on_shortage"),
@@ -123,20 +128,12 @@ class Watch:
                 step=step,
                 message=problem.message,
                 evidence=dict(problem.evidence),
-                fixes=tuple(fix.to_json(self._facts.config) for fix in problem.fixes),
-                applied=before.applied if before else None,
+                fixes=tuple(fix.to_json(self.facts.config) for fix in problem.fixes),
+                applied=None,
                 playbook=f"diagnostics/{code}.md",
             )
             self.problems[name], self._told[name] = problem, told
             yield told
-
-    def applied(self, diagnostic: str, fix: str | None, time: float) -> DiagnosticRaised | None:
-        """The diagnostic told anew, with the fix that was applied to it (None: it was taken back)."""
-        told = self._told.get(diagnostic)
-        if told is None:
-            return None
-        self._told[diagnostic] = replace(told, applied=fix, time=time)
-        return self._told[diagnostic]
 
     def _name(self, code: str, subject: str) -> str:
         key = (code, subject)

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from threading import Event as Flag
 from typing import Any
 
-NAMES = ("pause", "resume", "stop", "checkpoint", "set_learning_rate", "extend", "roll_back")
+NAMES = (
+    "pause", "resume", "stop", "checkpoint", "set_learning_rate", "extend", "roll_back", "apply_fix", "undo_fix",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """`name` is one of `NAMES`. Details: stop takes `when` (now | epoch) and `status`; set_learning_rate takes
     `learning_rate`; extend takes `epochs` (the new total); roll_back takes `file` (a name in checkpoints/), where it
-    must still hold that step `step`, and, to change it as well, `learning_rate` or `learning_rate_factor`."""
+    must still hold that step `step`, and, to change it as well, `learning_rate` or `learning_rate_factor`; apply_fix
+    takes a fix as `engine.repair.open_repair` says, and undo_fix nothing, or what the session makes of it."""
 
     name: str
     details: dict[str, Any] = field(default_factory=dict)

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 from tui_trainer.config.errors import UserError
 from tui_trainer.engine.checkpoints import LAST
 from tui_trainer.engine.events import CommandHandled
+from tui_trainer.engine.repair import open_repair
 from tui_trainer.engine.rollback import open_rollback
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tui_trainer.engine.commands import Command
+    from tui_trainer.engine.rollback import Rollback
     from tui_trainer.engine.trainer import Trainer
 
 
@@ -39,7 +43,9 @@ def _handle(trainer: Trainer, command: Command) -> bool:
     if command.name == "pause":
         return _pause(trainer, command)
     if command.name == "roll_back":
-        return not _roll_back(trainer, command)
+        return not _broken_off(trainer, command, open_rollback)
+    if command.name in ("apply_fix", "undo_fix"):
+        return not _broken_off(trainer, command, open_repair)
     if command.name == "resume":
         answer(trainer, command, "is not paused", accepted=False)
     elif command.name == "checkpoint":
@@ -112,10 +118,10 @@ def _intervened(trainer: Trainer, command: Command) -> None:
     trainer.checkpointer.flush()
 
 
-def _roll_back(trainer: Trainer, command: Command) -> bool:
+def _broken_off(trainer: Trainer, command: Command, find: Callable[[Trainer, Command], Rollback]) -> bool:
     """Whether training breaks off to be put back. It is answered once that is done."""
     try:
-        trainer.rollback = open_rollback(trainer, command)
+        trainer.rollback = find(trainer, command)
     except UserError as error:
         answer(trainer, command, str(error), accepted=False)
     return trainer.rollback is not None

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rollback:
-    """A checkpoint that verified, the command that asked for it, and whether the run was paused then."""
+    """A checkpoint that verified (None: the start), the command that asked for it, and whether the run was paused
+    then."""
 
-    path: Path
-    state: dict[str, Any]
+    path: Path | None
+    state: dict[str, Any] | None
     command: Command
     paused: bool
 
@@ -47,8 +48,7 @@ def open_rollback(trainer: Trainer, command: Command) -> Rollback:
         if not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
             raise RunFolderError(f"{name} must be a positive number, not {value!r}")
     trainer.checkpointer.flush()
-    folder = trainer.checkpointer.folder
-    file, entries = details.get("file"), read_manifest(folder)["files"]
+    file, entries = details.get("file"), read_manifest(trainer.checkpointer.folder)["files"]
     entry = entries.get(file) if isinstance(file, str) else None
     if entry is None:
         raise RunFolderError(
@@ -58,8 +58,14 @@ def open_rollback(trainer: Trainer, command: Command) -> Rollback:
         raise RunFolderError(
             f"{file} was written anew meanwhile and holds step {entry['step']:,}, not {details['step']:,}; pause first"
         )
-    state = load_checkpoint(folder / str(file), expected_sha256=entry.get("sha256"))
+    return to_checkpoint(trainer, command, str(file), entry)
+
+
+def to_checkpoint(trainer: Trainer, command: Command, file: str, entry: dict[str, Any]) -> Rollback:
+    """The way back to `file`, whose manifest entry is `entry`, verified. Raises `RunFolderError`."""
+    path = trainer.checkpointer.folder / file
+    state = load_checkpoint(path, expected_sha256=entry.get("sha256"))
     missing = [key for key in NEEDED_TO_GO_ON if key not in state]
     if missing:
         raise RunFolderError(f"{file} has weights but no {', '.join(missing)}")
-    return Rollback(folder / str(file), state, command, trainer.paused)
+    return Rollback(path, state, command, trainer.paused)

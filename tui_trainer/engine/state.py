@@ -84,9 +84,9 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
             "Resume with the version of mltrainer-tui that wrote it, or set model.init_from to use its weights."
         )
     parts = trainer.parts
-    _load_model(parts.model, state["model_state_dict"])
+    load_weights(parts.model, state["model_state_dict"])
     if parts.loss.module is not None:
-        _load_model(parts.loss.module, state["loss_state_dict"])
+        load_weights(parts.loss.module, state["loss_state_dict"])
     try:
         parts.optimizer.load_state_dict(state["optimizer_state_dict"])
         parts.schedule.load_state_dict(state["scheduler_state_dict"])
@@ -142,7 +142,8 @@ def go_back(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.interventions += [item for item in extensions if item not in trainer.interventions]
 
 
-def _load_model(model: nn.Module, weights: dict[str, Any]) -> None:
+def load_weights(model: nn.Module, weights: dict[str, Any]) -> None:
+    """Raises `RunFolderError` where they are of another model."""
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -303,7 +303,7 @@ class Trainer:
                 overflows=self.overflowed,
             )
         )
-        if self.consecutive_skips >= MAX_CONSECUTIVE_SKIPS:
+        if self.consecutive_skips >= MAX_CONSECUTIVE_SKIPS and not self.commands:  # a fix may wait there
             raise TrainingError(
                 f"{self.consecutive_skips} batches in a row, up to step {step} of epoch {self.epoch}, gave a "
                 f"non-finite loss or gradient{f' (first in {result.culprit})' if result.culprit else ''}; none was "

@@ -4,70 +4,95 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.engine import events
 from tui_trainer.engine.commands import Command, CommandQueue
+from tui_trainer.session.automatic import AutomaticRepair
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tui_trainer.diagnostics.facts import RunFacts
+    from tui_trainer.diagnostics.fix import Fix
     from tui_trainer.diagnostics.watch import Watch
     from tui_trainer.engine.trainer import Trainer
+    from tui_trainer.session.automatic import Move
     from tui_trainer.session.run_session import RunRequest
     from tui_trainer.session.stream import EventStream
     from tui_trainer.session.watchdog import Watchdog
 
 
 class Judge:
-    """Passes the trainer's events on, and acts on them. `stopped_by`: the diagnostic that ended the run."""
+    """Passes the trainer's events on, and acts on them. `stopped_by`: the diagnostic that ended the run.
 
-    def __init__(self, request: RunRequest, stream: EventStream, commands: CommandQueue) -> None:
+    The policy is `diagnostics.on_trigger`: fix repairs without asking, stop ends the run at the first critical
+    problem, ask waits for an answer from the app (and is report where there is none).
+    """
+
+    def __init__(
+        self,
+        request: RunRequest,
+        stream: EventStream,
+        commands: CommandQueue,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.trainer: Trainer | None = None
         self.stopped_by: events.DiagnosticRaised | None = None
-        self._request, self._stream, self._commands = request, stream, commands
+        self._request, self._stream, self._commands, self._clock = request, stream, commands, clock
         self.watch: Watch | None = None
-        self._facts: RunFacts | None = None
+        self._dog: Watchdog | None = None
         self._diagnostics: dict[str, events.DiagnosticRaised] = {}
         self._earlier: set[str] = set()
+        self._told: dict[str, events.DiagnosticRaised] = {}
+        self._ignored = set(request.ignored)
+        self._asked: set[str] = set()
+        self._unanswered: dict[str, float] = {}
+        self._repair = AutomaticRepair()
+
+    @property
+    def policy(self) -> str:
+        """What happens when a problem is seen."""
+        return self._request.on_trigger or self._request.loaded.config.diagnostics.on_trigger
 
     def watch_over(self, trainer: Trainer, folder: Path) -> dict[str, Any]:
         """Let the rules watch `trainer`; returns what was measured for them. Raises `ConfigError` for bad settings."""
         from tui_trainer.data.seeds import untouched_rng
         from tui_trainer.diagnostics.context import measure
-        from tui_trainer.diagnostics.facts import RunFacts
         from tui_trainer.diagnostics.registry import build_rules
         from tui_trainer.diagnostics.watch import Watch
 
-        parts = trainer.parts
         with untouched_rng():
-            context = measure(parts)
-        facts = RunFacts(
-            config=parts.config,
-            epochs=trainer.epochs,
-            steps_per_epoch=parts.steps_per_epoch,
-            metrics=parts.metric_names,
-            monitor=parts.config.checkpoint.monitor,
-            monitor_mode=parts.config.checkpoint.monitor_mode,
-            device=str(parts.device),
-            context=context,
-        )
-        self.trainer, self._facts = trainer, facts
-        self.watch = Watch(build_rules(facts, folder), facts)
+            context = measure(trainer.parts)
+        facts = _facts(trainer, context)
+        self.trainer, self.watch = trainer, Watch(build_rules(facts, folder), facts)
         return context
+
+    def config_changed(self, trainer: Trainer, folder: Path) -> None:
+        """Go on watching, under another config."""
+        from tui_trainer.diagnostics.registry import build_rules
+
+        assert self.watch is not None
+        facts = _facts(trainer, self.watch.facts.context)
+        self.watch.change(build_rules(facts, folder), facts)
+        self.trainer = trainer
+        if self._dog is not None:
+            self._dog.follow(trainer)
 
     def watchdog(self, checkpoints: Path, thread: int) -> Watchdog | None:
         """A watchdog that looks after the training `thread` from now on; None where the config does not want it."""
         from tui_trainer.diagnostics.hang import Hang
         from tui_trainer.session.watchdog import Watchdog
 
-        config, trainer, facts = self._request.loaded.config, self.trainer, self._facts
-        if trainer is None or facts is None or Hang.code in config.diagnostics.disabled:
+        config, trainer, watch = self._request.loaded.config, self.trainer, self.watch
+        if trainer is None or watch is None or Hang.code in config.diagnostics.disabled:
             return None
-        dog = Watchdog(
+        dog = self._dog = Watchdog(
             trainer,
-            Hang(facts, config.diagnostics.thresholds.get(Hang.code)),
+            Hang(watch.facts, config.diagnostics.thresholds.get(Hang.code)),
             config=config,
             thread=thread,
             checkpoints=checkpoints,
@@ -89,32 +114,159 @@ class Judge:
         if isinstance(event, events.CommandHandled):
             self._note_command(event)
         elif isinstance(event, events.DiagnosticRaised):
-            self._diagnostics[event.id] = event
-            policy = self._request.on_trigger or self._request.loaded.config.diagnostics.on_trigger
-            if policy == "stop" and event.severity == "critical" and self.stopped_by is None:
-                self.stopped_by = event
-                self._commands.put(Command("stop", {"status": "stopped", "reason": event.code}))
+            self._diagnostics[event.id] = self._told[event.id] = event
+            if event.applied is None:
+                self._act(event)
         elif self.watch is not None:
             for diagnostic in self.watch.observe(event):
-                self.emit(diagnostic)
+                self.raise_diagnostic(diagnostic)
             self._tell_troubles(self.watch)
+            if isinstance(event, events.EpochFinished) and (fix := self._repair.epoch_finished()) is not None:
+                self._log("info", f"The fix {fix} holds: the problem has not come back.")
+
+    def _act(self, event: events.DiagnosticRaised) -> None:
+        """Do what the policy says about a diagnostic."""
+        policy = self.policy
+        if policy == "stop" and event.severity == "critical":
+            self._stop_by(event)
+        elif policy == "fix":
+            problem = self.watch.problems.get(event.id) if self.watch is not None else None
+            if problem is not None:
+                self._move(self._repair.raised(event, problem))
+        elif policy == "ask" and self._request.interactive and event.id not in self._asked:
+            self._ask_about(event)
+
+    def _ask_about(self, event: events.DiagnosticRaised) -> None:
+        """The app shows the problem; a person may answer."""
+        self._asked.add(event.id)
+        if event.severity == "info":
+            return
+        self._unanswered[event.id] = self._clock()
+        if event.code == "nan_loss":
+            self._commands.put(Command("pause"))
+
+    def _move(self, move: Move | None) -> None:
+        if move is None:
+            return
+        if move.what == "give_up":
+            self._log("warning", "No fix is left to try.")
+            self._stop_by(self._told[move.diagnostic])
+            return
+        assert move.fix is not None
+        if move.undo:
+            self._undo(automatic=True)
+        self._apply(move.diagnostic, move.fix, automatic=True)
+
+    def _stop_by(self, event: events.DiagnosticRaised) -> None:
+        if self.stopped_by is None:
+            self.stopped_by = event
+            self._commands.put(Command("stop", {"status": "stopped", "reason": event.code}))
+
+    # ── fixes ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def ask(self, command: str, details: dict[str, Any]) -> None:
+        """A person's answer to a diagnostic: `apply_fix`, `undo_fix` or `ignore`. Any thread may call it."""
+        diagnostic = str(details.get("diagnostic"))
+        self._unanswered.pop(diagnostic, None)
+        if command == "ignore":
+            told = self._told.get(diagnostic)
+            code = told.code if told else diagnostic
+            self._ignored.add(code)
+            how = "always" if details.get("always") else "for this run"
+            self._answer(command, details, f"{code} is ignored {how}", accepted=True)
+        elif command == "undo_fix":
+            if not self._undo():
+                self._answer(command, details, "no fix has been applied", accepted=False)
+        else:
+            fix = self.watch.fix(diagnostic, str(details.get("fix"))) if self.watch is not None else None
+            if fix is None:
+                self._answer(
+                    command, details, f"{diagnostic} has no fix {details.get('fix')}", accepted=False
+                )
+            else:
+                self._apply(diagnostic, fix)
+
+    def _apply(self, diagnostic: str, fix: Fix, *, automatic: bool = False) -> None:
+        if fix.action == "stop":
+            self._commands.put(
+                Command("stop", {"status": "early_stopped", "reason": diagnostic, "fix": fix.id})
+            )
+            return
+        problem = self.watch.problems.get(diagnostic) if self.watch is not None else None
+        self._commands.put(
+            Command(
+                "apply_fix",
+                {
+                    "diagnostic": diagnostic,
+                    "fix": fix.id,
+                    "title": fix.title,
+                    "changes": dict(fix.changes),
+                    "action": fix.action,
+                    "checkpoint": fix.checkpoint,
+                    "since": problem.since if problem else None,
+                    "range_test": fix.range_test,
+                    "automatic": automatic,
+                },
+            )
+        )
+
+    def _undo(self, *, automatic: bool = False) -> bool:
+        from tui_trainer.session.repair import undo_details
+
+        details = undo_details(self._request.folder)
+        if details is not None:
+            self._commands.put(Command("undo_fix", details | {"automatic": automatic}))
+        return details is not None
+
+    def fix_applied(self, applied: events.FixApplied) -> None:
+        """Tell of a fix that is in force now, or no more, and what it is for."""
+        self._stream.emit(applied)
+        told = self._told.get(applied.diagnostic)
+        if told is not None:
+            now = replace(told, time=applied.time, applied=None if applied.undone else applied.fix)
+            self._stream.emit(now)
+            self._diagnostics[now.id] = self._told[now.id] = now
+            if self.watch is not None:
+                self.watch.forget(told.code)
+        if self.watch is not None:
+            self.watch.history.course_changed()
+        if not applied.undone:
+            self._repair.applied()
+
+    def _answer(self, command: str, details: dict[str, Any], message: str, *, accepted: bool) -> None:
+        epoch, step = (self.trainer.epoch, self.trainer.step) if self.trainer else (0, 0)
+        self._stream.emit(
+            events.CommandHandled(
+                time=time.time(),
+                command=command,
+                accepted=accepted,
+                epoch=epoch,
+                step=step,
+                message=message,
+                details=details,
+            )
+        )
+
+    # ── what else there is to see ───────────────────────────────────────────────────────────────────────────
 
     def note(self, event: events.Event) -> None:
         """Pass on what another thread has seen of the machine."""
         self._stream.emit(event)
         if self.watch is not None:
             self.watch.note(event)
+        self._look_for_answers()
 
     def before_training(self) -> None:
         """Raise what the rules can tell before the first step."""
         if self.watch is not None:
             for diagnostic in self.watch.before_training(time.time()):
-                self.emit(diagnostic)
+                self.raise_diagnostic(diagnostic)
             self._tell_troubles(self.watch)
 
     def raise_diagnostic(self, diagnostic: events.DiagnosticRaised) -> None:
-        """Emit a diagnostic, unless the config does not want it."""
-        if diagnostic.code not in self._request.loaded.config.diagnostics.disabled:
+        """Emit a diagnostic, unless the config or the user does not want it."""
+        disabled = self._request.loaded.config.diagnostics.disabled
+        if diagnostic.code not in disabled and diagnostic.code not in self._ignored:
             self.emit(diagnostic)
 
     def begin_attempt(self, kept: list[dict[str, Any]]) -> None:
@@ -128,14 +280,33 @@ class Judge:
                 trainer.history, skips=trainer.skipped, first_skip=trainer.first_anomaly, step=trainer.step
             )
 
+    def _look_for_answers(self) -> None:
+        """Nobody has answered for long: report, and let a critical problem pause the run behind a checkpoint."""
+        minutes = self._request.loaded.config.diagnostics.answer_within_minutes
+        for name, asked in list(self._unanswered.items()):
+            if self._clock() - asked < 60 * minutes:
+                continue
+            self._unanswered.pop(name, None)
+            told = self._told[name]
+            critical = told.severity == "critical"
+            then = "the run pauses behind a checkpoint" if critical else "training goes on"
+            self._log("warning", f"{told.code}: no answer for {minutes:g} minutes; reported, and {then}.")
+            if critical and self.trainer is not None and not self.trainer.paused:
+                self._commands.put(Command("pause"))
+
     def _tell_troubles(self, watch: Watch) -> None:
         for text in watch.troubles:
-            self._stream.emit(events.LogLine(time=time.time(), level="warning", text=text))
+            self._log("warning", text)
         watch.troubles.clear()
+
+    def _log(self, level: Any, text: str) -> None:
+        self._stream.emit(events.LogLine(time=time.time(), level=level, text=text))
 
     def _note_command(self, event: events.CommandHandled) -> None:
         """What changed the course of training goes into run.json, by step, so that it can be replayed."""
         folder = self._request.folder
+        if event.command == "apply_fix" and not event.accepted and event.details.get("automatic"):
+            self._move(self._repair.refused())
         if not event.accepted or self.trainer is None:
             return
         if event.command == "set_learning_rate" and self.watch is not None:
@@ -149,3 +320,19 @@ class Judge:
             return
         with contextlib.suppress(OSError):
             folder.update()
+
+
+def _facts(trainer: Trainer, context: Mapping[str, Any]) -> RunFacts:
+    from tui_trainer.diagnostics.facts import RunFacts
+
+    parts = trainer.parts
+    return RunFacts(
+        config=parts.config,
+        epochs=trainer.epochs,
+        steps_per_epoch=parts.steps_per_epoch,
+        metrics=parts.metric_names,
+        monitor=parts.config.checkpoint.monitor,
+        monitor_mode=parts.config.checkpoint.monitor_mode,
+        device=str(parts.device),
+        context=context,
+    )

@@ -17,6 +17,7 @@ from tui_trainer.engine.events import (
     CommandHandled,
     DiagnosticRaised,
     EpochFinished,
+    FixApplied,
     LogLine,
     MemoryShortage,
     NonFiniteSkipped,
@@ -208,6 +209,21 @@ def _diagnostic(event: DiagnosticRaised, _epochs: int | None) -> list[str]:
     return lines
 
 
+def _fix_applied(event: FixApplied, _epochs: int | None) -> list[str]:
+    what = "taken back" if event.undone else "applied"
+    who = "automatically " if event.automatic else ""
+    title = clean_text(event.title, limit=200)
+    lines = [f"[RESTART] fix {who}{what} for {clean_text(event.diagnostic, limit=80)}: {title}"]
+    for key, change in event.config_diff.items():
+        if isinstance(change, Mapping):
+            old, new = (clean_text(change.get(side), limit=80) for side in ("from", "to"))
+            lines.append(f"  {clean_text(key, limit=80)}: {old} → {new}")
+    lost = event.step - event.to_step
+    back = f", {lost:,} step{'' if lost == 1 else 's'} back" if lost else ""
+    lines.append(f"  goes on from {clean_text(event.checkpoint, limit=80)} (step {event.to_step:,}{back})")
+    return lines
+
+
 def _command(event: CommandHandled, _epochs: int | None) -> list[str]:
     verdict = "" if event.accepted else " refused"
     place = f"epoch {event.epoch}, step {event.step}"
@@ -268,6 +284,7 @@ _FORMATTERS: dict[type[Event], Any] = {
     CheckpointSaved: _checkpoint_saved,
     CheckpointFailed: _checkpoint_failed,
     DiagnosticRaised: _diagnostic,
+    FixApplied: _fix_applied,
     CommandHandled: _command,
     LogLine: _log_line,
     RunFinished: _run_finished,

@@ -89,7 +89,11 @@ def _cut_diagnostics(path: Path, step: int, attic: Path, *, first: bool) -> None
         for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[
             :-1
         ]:  # the last is torn, or ""
-            found = (_object(line) or {}).get("step")
+            item = _object(line) or {}
+            found = item.get("step")
+            if item.get("applied") is not None:  # what was done about it still holds
+                kept.append(line + "\n")
+                continue
             if found == 0 and not first:
                 continue
             (kept if isinstance(found, int) and found <= step else removed).append(line + "\n")

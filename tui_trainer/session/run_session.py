@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tui_trainer.config.loading import LoadedConfig
+    from tui_trainer.config.schema import Config
     from tui_trainer.engine.parts import Parts
     from tui_trainer.engine.trainer import Trainer
+    from tui_trainer.session.repair import Rebuild
     from tui_trainer.session.run_folder import RunFolder
     from tui_trainer.session.watchdog import Watchdog
     from tui_trainer.telemetry.sampler import ResourceSampler
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 class RunRequest:
     """What shall be run: a config, the folder for it, and where to go on from (`resume_from` None: the newest
     good checkpoint of a reopened folder, or the start of a new one). `after` is called with the folder of a run
-    that trained at least one epoch: reports are written there.
+    that trained at least one epoch: reports are written there. `interactive`: somebody can be asked. `ignored`: codes of
+    diagnostics that the user never wants to hear of.
     """
 
     loaded: LoadedConfig
@@ -47,6 +50,8 @@ class RunRequest:
     resume_from: Path | None = None
     on_trigger: str | None = None
     after: Sequence[Callable[[Path], object]] = ()
+    interactive: bool = False
+    ignored: frozenset[str] = frozenset()
 
 
 class RunSession:
@@ -57,7 +62,6 @@ class RunSession:
 
     def __init__(self, request: RunRequest) -> None:
         self.request = request
-        self.config = request.loaded.config
         self.stream = EventStream()
         self.commands = CommandQueue()
         self._summary: dict[str, Any] | None = None
@@ -75,6 +79,11 @@ class RunSession:
         self._thread = threading.Thread(target=self._run, name="training", daemon=True)
 
     # ── what owners and readers use ─────────────────────────────────────────────────────────────────────────
+
+    @property
+    def config(self) -> Config:
+        """What is trained; fixes change it."""
+        return self.request.loaded.config
 
     @property
     def folder(self) -> Path:
@@ -107,8 +116,12 @@ class RunSession:
         return self.stream.subscribe(name)
 
     def send(self, command: str, **details: Any) -> None:
-        """Ask for a command of `engine.commands.NAMES`; the answer is a `CommandHandled` event."""
-        self.commands.put(Command(command, details))
+        """Ask for a command of `engine.commands.NAMES`, or to `ignore` a diagnostic; the answer is a
+        `CommandHandled` event. `apply_fix` takes `diagnostic` and `fix`, `ignore` takes `diagnostic` and `always`."""
+        if command in ("apply_fix", "undo_fix", "ignore"):
+            self._judge.ask(command, details)
+        else:
+            self.commands.put(Command(command, details))
 
     def stop_for_signal(self, name: str) -> None:
         """Checkpoint and end because of SIGINT or SIGTERM (safe to call from a signal handler)."""
@@ -163,7 +176,10 @@ class RunSession:
         from tui_trainer.engine.seeding import reproducibility_facts
         from tui_trainer.engine.trainer import Trainer
 
-        config, folder = self.config, self.request.folder
+        config, folder = (
+            self.config,
+            self.request.folder,
+        )  # as it was found, fixes of earlier attempts included
         if config.device != "auto":
             choose_device(config.device)  # known at once, where the data may take minutes to read
         data = load_data(config, self.request.loaded.folder)
@@ -204,7 +220,8 @@ class RunSession:
             try:
                 outcome = trainer.train()
                 while outcome.rollback is not None:
-                    self._attempt.go_back(trainer, outcome.rollback)
+                    trainer = self._attempt.go_back(trainer, outcome.rollback, self._rebuilder(trainer))
+                    self._trainer, self._parts = trainer, trainer.parts
                     outcome = trainer.train()
             except BaseException:
                 self._emergency_save(trainer)
@@ -217,7 +234,33 @@ class RunSession:
                 checkpointer.close()
                 self._ending.not_saved |= checkpointer.failed
             finally:
-                parts.close()
+                trainer.parts.close()
+
+    def _rebuilder(self, trainer: Trainer) -> Rebuild:
+        """What makes a trainer for another config beside `trainer`, which has to stay as it is until that is done."""
+        from tui_trainer.config.hashing import differing_keys
+        from tui_trainer.data.fingerprint import fingerprint
+        from tui_trainer.engine.parts import assemble, load_data
+        from tui_trainer.engine.trainer import Trainer
+
+        def rebuild(config: Config, fresh: bool) -> Trainer:
+            changed = differing_keys(trainer.config, config)
+            reread = fresh or any(key.startswith(("data.", "seed", "deterministic")) for key in changed)
+            folder = self.request.loaded.folder
+            data = load_data(config, folder) if reread else trainer.parts.data
+            parts = assemble(config, data, folder)
+            trainer.checkpointer.exempt = starting.constant_non_finite(parts)
+            return Trainer(
+                parts,
+                trainer.checkpointer,
+                self.commands,
+                self._judge.emit,
+                config_hash=config_hash(config),
+                data_fingerprint=fingerprint(data) if reread else trainer.data_fingerprint,
+                gpu_utilization=self._sampler.gpu_utilization if self._sampler else lambda: None,
+            )
+
+        return rebuild
 
     def _announce(self, trainer: Trainer, lines: dict[str, list[str]], context: dict[str, Any]) -> None:
         from tui_trainer.engine.parts import start_warnings

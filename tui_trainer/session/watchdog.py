@@ -76,6 +76,10 @@ class Watchdog:
         """Begin to look."""
         self._thread.start()
 
+    def follow(self, trainer: Watched) -> None:
+        """Look after the trainer that has taken the other's place."""
+        self._trainer, self._step = trainer, trainer.step
+
     def close(self) -> None:
         """Look no more."""
         self._stop.set()
