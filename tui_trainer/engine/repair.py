@@ -22,6 +22,7 @@ def open_repair(trainer: Trainer, command: Command) -> Rollback:
     is no such checkpoint the run begins anew. Raises `UserError` saying why it cannot be; nothing has changed then.
     """
     details = command.details
+    trainer.checkpointer.flush()
     if details.get("action") == "restart_fresh":
         return Rollback(None, None, command, trainer.paused)
     if details.get("action") == "continue":
@@ -31,7 +32,6 @@ def open_repair(trainer: Trainer, command: Command) -> Rollback:
             raise RunFolderError(f"the present state cannot be saved: {reason}")
         wanted = LAST
     else:
-        trainer.checkpointer.flush()
         wanted = str(details.get("checkpoint"))
     entries = read_manifest(trainer.checkpointer.folder)["files"]
     file = _found(wanted, entries, details.get("since"))

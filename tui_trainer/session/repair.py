@@ -136,11 +136,8 @@ def undo_details(folder: RunFolder) -> dict[str, Any] | None:
     if not fixes:
         return None
     last = fixes[-1]
-    names = ("diagnostic", "fix", "title")
-    details = {key: last.get(key) for key in names} | {
-        "changes": dict(last["before"]),
-        "before": last["changes"],
-    }
+    names = ("diagnostic", "fix", "title", "attempt")
+    details = {key: last.get(key) for key in names} | {"changes": dict(last["before"])}
     if last.get("undo_from") is None:
         return details | {"action": "restart_fresh"}
     return details | {"action": "restart_from", "checkpoint": last["undo_from"]}
