@@ -1,9 +1,12 @@
 """Batches of data in memory: always the same ones, wherever an epoch is entered and whatever was done to others."""
 
+import queue
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from tui_trainer.data.batches import ArrayBatches, make_batches
+from tui_trainer.data.batches import ArrayBatches, _comes, make_batches
 from tui_trainer.data.dataset import ArrayDataset
 
 SAMPLES = 1003
@@ -60,3 +63,12 @@ def test_a_model_that_changes_its_inputs_in_place_changes_nothing_else():
         assert not other.inputs.requires_grad
         assert torch.equal(other.inputs, before)
     assert weight.grad is not None
+
+
+def test_waiting_for_pinned_batches_ends_when_one_comes_or_the_time_is_over():
+    arrivals: queue.Queue[int] = queue.Queue()
+    fetched = SimpleNamespace(_data_queue=arrivals)
+    assert not _comes(fetched, 0.0)
+    arrivals.put(1)
+    assert _comes(fetched, 60.0)
+    assert arrivals.get_nowait() == 1

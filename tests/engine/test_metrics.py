@@ -137,6 +137,23 @@ def test_many_batches_and_large_ones_count_in_full():
         assert metric_set.compute() == {"accuracy": wanted}
 
 
+def test_a_model_may_write_its_next_output_over_the_last():
+    metric_set, _ = made(["accuracy"], Task("classification", 3))
+    kept = torch.zeros(4, 3)
+    for label in (0, 1, 2):
+        kept.zero_()[:, label] = 1.0
+        metric_set.update(kept, torch.full((4,), label))
+    assert metric_set.compute() == {"accuracy": 1.0}
+
+
+def test_many_batches_with_gradients_count_in_full():
+    metric_set, _ = made(["accuracy"], Task("classification", 3))
+    for label in range(100):
+        outputs = torch.eye(3)[[label % 3, 0]].requires_grad_() * 2
+        metric_set.update(outputs, torch.tensor([label % 3, 1]))
+    assert metric_set.compute() == {"accuracy": 0.5}
+
+
 def test_logits_that_happen_to_lie_between_0_and_1_are_still_logits():
     outputs, targets = torch.tensor([[0.2], [0.3], [0.1]]), torch.tensor([[1.0], [1.0], [0.0]])
     metric_set, _ = made(["f1", "recall"], BINARY)

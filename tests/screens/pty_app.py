@@ -11,7 +11,8 @@ from pathlib import Path
 import sample_run as sample
 from fake_run import FakeRun
 
-from tui_trainer.screens.app import MLTrainerApp, run_app
+from tui_trainer.screens.app import MLTrainerApp
+from tui_trainer.screens.opening import open_app
 from tui_trainer.screens.terminal_writer import TerminalWriter
 
 
@@ -62,7 +63,7 @@ if "refused" in sys.argv:
 if "crash" in sys.argv:
     MLTrainerApp.show = lambda self, view: 1 / 0
 
-outcome = run_app(start, name="pty")
+outcome = open_app(start, name="pty")
 print(
     f"OUTCOME {outcome.reason} {outcome.view.status} {outcome.signal} {type(outcome.error).__name__}",
     flush=True,

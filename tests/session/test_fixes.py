@@ -267,7 +267,7 @@ def test_a_rule_that_raises_is_asked_no_more(folder: Path, straight: Path) -> No
 def test_what_is_ignored_is_not_told(folder: Path) -> None:
     session = watched(folder)
     session.request.ignored = frozenset({"sick"})
-    session._judge._ignored = {"sick"}  # noqa: SLF001 (as if the request had come with it)
+    session._judge._ignored = {"sick"}
     session.train()
     assert not any(
         isinstance(event, events.DiagnosticRaised) and event.code == "sick" for event in session.seen

@@ -175,7 +175,7 @@ class _Import:
                 where = f" ({module.__file__})" if getattr(module, "__file__", None) else ""
                 guess = did_you_mean(name, public) or (f"; it has {listed(public[:8])}." if public else ".")
                 raise self.error(f"{self.subject}: {holder}{where} has no {shown(name)}{guess}") from problem
-            except Exception as problem:
+            except Exception as problem:  # a module's own __getattr__
                 raise self.failed(problem, module.__name__) from problem
         return found
 

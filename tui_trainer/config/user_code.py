@@ -36,7 +36,7 @@ def exception_text(exception: BaseException, limit: int = 300) -> str:
     """Type and message of an exception on one line, without control characters."""
     try:
         message = exception.msg if isinstance(exception, SyntaxError) else str(exception)
-    except Exception:
+    except Exception:  # the user's __str__
         message = "(its message cannot be shown)"
     text = printable(message or "", limit)
     return f"{type(exception).__name__}: {text}" if text else type(exception).__name__

@@ -26,7 +26,7 @@ def shown(value: Any, limit: int = 60) -> str:
         return "a very large integer"
     try:
         return printable(repr(value), limit)
-    except Exception as error:
+    except Exception as error:  # the user's __repr__
         return f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"
 
 

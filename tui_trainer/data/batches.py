@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import pickle
+import queue
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,9 +35,7 @@ EVALUATION_FACTOR = 4  # no gradients are kept, so batches may hold more without
 _DIGEST_ROWS = 4096  # enough to tell one permutation from another
 _WAIT_S = 0.1  # for a worker, before somebody else is asked
 _IN_MEMORY_SHARE = 0.1  # of the device's free memory that a data set may take to live there
-_GATHERED_BYTES = (
-    1 << 20
-)  # of inputs that are picked out of the data at once: small enough for a core's cache
+_GATHERED_BYTES = 1 << 20  # picked out of the data at once: small enough for a core's cache
 _GATHERED_BATCHES = 64
 _ALIGNMENT = 64  # bytes, of all memory that PyTorch hands out
 
@@ -312,11 +311,10 @@ class ItemBatches:
 
     def _awaited(self, fetched: Any) -> Iterator[Any]:
         """What workers deliver, asking `interrupt` while nothing comes."""
-        reader = getattr(getattr(fetched, "_data_queue", None), "_reader", None)  # pinned memory has none
         while True:
-            while reader is not None and _nothing_there(fetched) and not reader.poll(_WAIT_S):
+            while _nothing_there(fetched) and not _comes(fetched, _WAIT_S):
                 _heed(self.interrupt)
-                if not all(worker.is_alive() for worker in fetched._workers):  # noqa: SLF001
+                if not all(worker.is_alive() for worker in fetched._workers):  # noqa: SLF001 (no public way to ask)
                     break  # the loader itself says so
             try:
                 content = next(fetched)
@@ -363,7 +361,16 @@ class ItemBatches:
 def _nothing_there(fetched: Any) -> bool:
     """Whether a loader's next batch is under way, and not among those that came too early."""
     number = fetched._rcvd_idx  # noqa: SLF001 (PyTorch offers no public way to ask)
-    return number < fetched._send_idx and len(fetched._task_info.get(number, ())) < 2  # noqa: SLF001
+    return number < fetched._send_idx and len(fetched._task_info.get(number, ())) < 2  # noqa: SLF001 (as above)
+
+
+def _comes(fetched: Any, seconds: float) -> bool:
+    """Whether something arrives within `seconds`: from the workers, or from the thread that pins their memory."""
+    arrivals = fetched._data_queue  # noqa: SLF001 (PyTorch offers no public way to wait for a while)
+    if isinstance(arrivals, queue.Queue):
+        with arrivals.not_empty:
+            return arrivals.not_empty.wait_for(lambda: bool(arrivals.queue), seconds)
+    return bool(arrivals._reader.poll(seconds))  # noqa: SLF001 (nor do multiprocessing's queues)
 
 
 def _describe(content: Any) -> str:

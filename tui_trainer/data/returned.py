@@ -106,7 +106,7 @@ def _with_samples(part: Part, made: Any, what: str) -> Part:
         samples = len(part)  # type: ignore[arg-type]  # checked by the caller
     except UserError:
         raise
-    except Exception as error:
+    except Exception as error:  # the user's __len__
         raise DataError(
             f"{what} {with_article(made)} that cannot tell its length: {raised(error)}. Mend its __len__: "
             "the number of samples must be known before training."

@@ -62,8 +62,9 @@ class Accuracy:
         if targets.ndim == 1 and outputs.ndim == 2 and not self._by_sign and outputs.shape[1] > 1:
             if len(outputs) != len(targets):
                 raise self._mismatch(outputs, targets)
-            # Not on a GPU: a captured graph would write the next batch's logits into the same memory.
-            later = outputs.numel() <= _FEW_LOGITS and outputs.is_cpu
+            # Only where nothing can write the next batch's logits into the same memory, as a graph captured on a GPU
+            # does, or a model that keeps its output when no gradient is asked for.
+            later = outputs.numel() <= _FEW_LOGITS and outputs.requires_grad and outputs.is_cpu
             predictions = outputs.detach() if later else outputs.argmax(1)
         else:
             predictions, targets = self._predictions(outputs, targets)
@@ -270,7 +271,7 @@ class AverageOfBatches(_BatchValues):
         with torch.no_grad():
             try:
                 value = self._function(outputs.detach(), targets)
-            except Exception as problem:
+            except Exception as problem:  # the user's code
                 where = user_frame(problem)
                 raise ModelError(
                     f"The metric {self.name} failed on outputs {described(outputs)} and targets {described(targets)}: "

@@ -108,7 +108,7 @@ class FromTorchmetrics:
             predicted, true = self._prepared(outputs, targets)
             try:
                 self._metric.update(predicted, true)
-            except Exception as problem:
+            except Exception as problem:  # the user's class, perhaps
                 raise ModelError(
                     f"The metric {self.name} ({type(self._metric).__name__}) failed on outputs {described(outputs)} and "
                     f"targets {described(targets)}: {_said(problem)}."

@@ -40,7 +40,7 @@ def check_fits(model: nn.Module, loss_fn: LossFunction, batch: Batch, task: Task
             raise
         except torch.OutOfMemoryError:
             raise
-        except Exception as problem:
+        except Exception as problem:  # the user's code
             raise _model_error(model, batch, problem) from problem
         _check_outputs(outputs, batch, task)
         try:
@@ -50,7 +50,7 @@ def check_fits(model: nn.Module, loss_fn: LossFunction, batch: Batch, task: Task
                 loss_fn(outputs, batch.targets, batch.inputs)
         except (UserError, torch.OutOfMemoryError):
             raise
-        except Exception as problem:
+        except Exception as problem:  # the user's code
             raise _loss_error(loss_fn, outputs, batch, problem) from problem
 
 

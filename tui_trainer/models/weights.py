@@ -96,7 +96,7 @@ def _safetensors(path: Path, file: str) -> Any:
         ) from problem
     try:
         return load_file(path)
-    except Exception as problem:
+    except Exception as problem:  # of several kinds, by what is damaged
         raise ModelError(
             f"model.init_from: {printable(file)} cannot be read as safetensors ({exception_text(problem, 160)}). It "
             "may be cut short, damaged, or of another kind."

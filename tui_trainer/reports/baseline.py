@@ -253,7 +253,7 @@ def _write_picture(files: RunFiles) -> str | None:
             best_epoch=best if isinstance(best, int) else None,
             title=str(files.run.get("name") or files.setting("name") or ""),
         )
-    except Exception as error:
+    except Exception as error:  # a plot that cannot be drawn is named in the report
         return f"{type(error).__name__}: {clean_text(error, limit=200)}"
     return None
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import os
 import signal
-import sys
-import traceback
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual import on
@@ -21,24 +17,19 @@ from textual.screen import ModalScreen
 
 from tui_trainer.screens import controls, panels
 from tui_trainer.screens.baseline import BaselineScreen
-from tui_trainer.screens.captured import LINE_LIMIT, OUTPUT_LOG, OutputTail, send_output_to
-from tui_trainer.screens.chart_memory import ChartMemory
+from tui_trainer.screens.captured import OutputTail
 from tui_trainer.screens.comparison import CompareScreen
 from tui_trainer.screens.dialogs import Ask, Help, Saving
 from tui_trainer.screens.feed import Feed
 from tui_trainer.screens.keys import BINDINGS, CHART_BINDINGS, OWN_ACTIONS, PANEL_ACTIONS
 from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.machine_screen import MachineScreen
-from tui_trainer.screens.painting import Painter
 from tui_trainer.screens.preferences import (
     Preferences,
-    load_preferences,
-    preferences_folder,
     remember,
     with_keys,
 )
 from tui_trainer.screens.runs import RunsScreen
-from tui_trainer.screens.terminal import Terminal, wants_ascii
 from tui_trainer.screens.themes import HIGH_CONTRAST, THEME_VARIABLES
 from tui_trainer.screens.view import RunView
 from tui_trainer.session.run_folder import DEFAULT_ROOT
@@ -47,19 +38,21 @@ from tui_trainer.session.wording import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from textual.binding import Binding, BindingType
     from textual.screen import Screen
     from textual.theme import Theme
 
     from tui_trainer.screens.chart_grid import ChartGrid
+    from tui_trainer.screens.chart_memory import ChartMemory
     from tui_trainer.screens.painting import ChartPainter
+    from tui_trainer.screens.terminal import Terminal
     from tui_trainer.session.protocol import RunHandle
 
 WELCOME = "? shows every key, Ctrl+P finds every action. q saves and quits. Should the connection be lost, the training goes on."
 SLOW_TERMINAL_SECONDS = 0.5  # between looks whether a terminal that is behind has caught up
 PATIENT_LOOKS = 3  # seconds that the last event of a run that is over may take to get here
-PRINTED_BYTES = 64 * 1024  # of what was captured by a run that never began: the end is enough
 
 Reason = Literal["quit", "detached", "abandoned", "not_started", "crashed"]
 
@@ -178,7 +171,7 @@ class MLTrainerApp(App[Outcome]):
         for note in self._preferences.notes:
             self.notify(clean_text(note, limit=300), severity="warning", timeout=12, markup=False)
         if not self._preferences.welcomed:
-            self.notify(WELCOME, title="Welcome", timeout=15, markup=False)
+            self.notify(WELCOME, title="Welcome", timeout=8, markup=False)
             self._preferences = remember(self._preferences, welcomed=True)
 
     def _handle_signals(self) -> None:
@@ -486,71 +479,3 @@ class MLTrainerApp(App[Outcome]):
         """Watch no longer."""
         if self._feed is not None:
             self._feed.stop()
-
-
-def run_app(
-    start: Callable[[], RunHandle], *, name: str = "", run_roots: Sequence[Path] = (DEFAULT_ROOT,)
-) -> Outcome:
-    """Open the app on the run that `start` begins, and give the terminal back as it was.
-
-    The list of runs shows those in `run_roots` and beside this one. What was printed meanwhile ends up in the run
-    folder's `output.log`. Raises nothing of the app's own: see
-    `Outcome`.
-    """
-    ascii_only = wants_ascii(os.environ)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    painter = Painter()
-    app: MLTrainerApp | None = None
-    error: BaseException | None = None
-    outcome: Outcome | None = None
-    terminal = Terminal(ascii=ascii_only)
-    try:
-        with terminal:
-            app = MLTrainerApp(
-                start,
-                painter=painter,
-                name=name,
-                terminal=terminal,
-                ascii=ascii_only,
-                preferences=load_preferences(preferences_folder(os.environ), [*BINDINGS, *CHART_BINDINGS]),
-                chart_memory=ChartMemory.of_user(),
-                run_roots=run_roots,
-            )
-            try:
-                outcome = app.run()
-                error = app._exception  # noqa: SLF001 (Textual has no public way to ask)
-            except Exception as failure:
-                error = failure
-    finally:
-        painter.close()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    handle = app.handle if app is not None else None
-    view = app.view if app is not None else RunView()
-    _keep_output(terminal, app, handle, error)
-    if terminal.gone:
-        send_output_to(handle.folder / OUTPUT_LOG if handle is not None else Path(os.devnull))
-    if error is not None:
-        return Outcome("crashed", handle, view, error=error)
-    return outcome or Outcome("detached", handle, view)
-
-
-def _keep_output(
-    terminal: Terminal, app: MLTrainerApp | None, handle: RunHandle | None, error: BaseException | None
-) -> None:
-    """Put what was captured, and the traceback of a failed app, into the run folder; without one, onto stderr."""
-    tail = (app.tail if app is not None else None) or OutputTail(terminal.output)
-    captured = tail.remainder()
-    if error is not None:
-        captured += "".join(traceback.format_exception(error)).encode("utf-8", "replace")
-    with contextlib.suppress(OSError):
-        terminal.output.unlink()
-    if not captured:
-        return
-    if app is not None and handle is not None and app.view.attempt:
-        with contextlib.suppress(OSError), (handle.folder / OUTPUT_LOG).open("ab") as file:
-            file.write(captured)
-            return
-    lines = captured[-PRINTED_BYTES:].decode("utf-8", "replace").splitlines()
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write("".join(f"{clean_text(line, limit=LINE_LIMIT)}\n" for line in lines))

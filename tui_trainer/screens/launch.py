@@ -32,7 +32,7 @@ class _Done(Exception):
 
 def run_app(options: Options) -> int:
     """Open the app on the run that `options` ask for; returns the process's exit code."""
-    from tui_trainer.screens import app
+    from tui_trainer.screens import opening
 
     sessions: list[RunSession] = []
 
@@ -50,7 +50,7 @@ def run_app(options: Options) -> int:
 
     name = options.config.stem if options.config is not None else "digits-baseline"
     project = options.config.parent if options.config is not None else Path()
-    outcome = app.run_app(
+    outcome = opening.open_app(
         start, name=clean_text(name, limit=200), run_roots=(DEFAULT_ROOT, project / DEFAULT_ROOT)
     )
     if not sessions:

@@ -122,7 +122,7 @@ class FinalRecords:
         for write in self._request.after:
             try:
                 write(self._folder.path)
-            except Exception as error:
+            except Exception as error:  # a report that fails fails no run
                 with contextlib.suppress(OSError), (self._folder.path / "training.log").open("a") as log:
                     log.write("".join(traceback.format_exception(error)))
                 reason = str(getattr(error, "strerror", None) or error)

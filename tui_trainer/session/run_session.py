@@ -310,7 +310,7 @@ class RunSession:
         try:
             trainer.step_runner.undo()
             trainer.save_last(in_any_case=True)
-        except Exception as error:
+        except Exception as error:  # the failure that led here is what counts
             self._ending.not_saved["last_model.pt"] = f"{type(error).__name__}: {error}"
 
     # ── events ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -81,7 +81,7 @@ class GpuGauge:
                 _quietly(self._nvml.nvmlShutdown)
             self._nvml.nvmlInit()
             count = int(self._nvml.nvmlDeviceGetCount())
-        except Exception as error:
+        except Exception as error:  # whatever a driver raises is no reason to stop training
             self._problem = self._explained(error)
             for device in self._devices:
                 device.error = self._problem
@@ -97,7 +97,7 @@ class GpuGauge:
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             return _Device(index, handle, _text(nvml.nvmlDeviceGetName(handle)), _uuid_of(nvml, handle))
-        except Exception as error:
+        except Exception as error:  # one lost GPU, and the others stay
             name, uuid = (before.name, before.uuid) if before else (None, "")
             return _Device(index, None, name, uuid, self._explained(error))
 
@@ -161,7 +161,7 @@ class GpuGauge:
             return NO_DRIVER
         try:
             return f"{error}"[:200] or type(error).__name__
-        except Exception:
+        except Exception:  # NVML's errors look their text up, which may fail too
             return type(error).__name__
 
 
@@ -198,7 +198,7 @@ class GpuWatch:
         while not self._stop.is_set():
             try:
                 reading = self._gauge.read()
-            except Exception as error:
+            except Exception as error:  # the watch outlives any fault of a driver
                 reading = replace(self._reading, problem=f"{type(error).__name__} while reading the driver")
             self._reading, self._read_at = reading, self._clock()
             self._stop.wait(self._interval)
@@ -219,7 +219,7 @@ def _load_nvml() -> Any:
 def _uuid_of(nvml: Any, handle: Any) -> str:
     try:
         return _text(nvml.nvmlDeviceGetUUID(handle)) or ""
-    except Exception:
+    except Exception:  # not supported there; the GPU is then told by its index
         return ""
 
 
@@ -248,5 +248,5 @@ def _process_name(pid: int) -> str | None:
 def _quietly(call: Callable[[], Any]) -> None:
     try:
         call()
-    except Exception:
+    except Exception:  # a driver that is being left has nothing more to say
         return

@@ -52,5 +52,5 @@ def _asked(question: Callable[[], Any]) -> Any:
     """The answer, or None: psutil and the file system have many ways to fail, and no gauge is worth a run."""
     try:
         return question()
-    except Exception:
+    except Exception:  # psutil raises many kinds; what cannot be read is not shown
         return None
