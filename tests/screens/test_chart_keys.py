@@ -225,6 +225,16 @@ async def test_the_list_s_keys_move_and_a_click_chooses():
         assert isinstance(pilot.app.focused, Input)
 
 
+async def test_what_is_marked_in_the_list_stays_marked_when_the_terminal_changes_size():
+    async with app_for().run_test(size=SIZE) as pilot:
+        await press(pilot, "m", *["down"] * 4)
+        marked = pilot.app.screen.query_one(OptionList).highlighted
+        assert marked > 1
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert pilot.app.screen.query_one(OptionList).highlighted == marked
+
+
 async def test_what_is_not_there_is_said():
     async with app_for().run_test(size=SIZE) as pilot:
         await press(pilot, "m", *"zzz", "enter")

@@ -94,16 +94,17 @@ class MetricPicker(ModalScreen[None]):
             yield Static(id="said")
 
     def on_mount(self) -> None:
-        """Fill the list once its width is known."""
+        """Fill the list at once, so that the first key finds it; fit it when its width is known."""
         self.query_one("#entries", OptionList).can_focus = False
         self.query_one("#dialog").border_title = "Charts: choose one to four"
-        self.call_after_refresh(self._fill)
+        self._fill()
+        self.call_after_refresh(self._fit)
         self._say("")
 
     def on_resize(self, event: Resize) -> None:
         """Fit the entries to the new width."""
         if not outdated(self, event):
-            self.call_after_refresh(self._fill)
+            self.call_after_refresh(self._fit)
 
     def on_input_changed(self) -> None:
         """Narrow the list."""
@@ -135,6 +136,12 @@ class MetricPicker(ModalScreen[None]):
         for entry in self._entries:
             if entry.chart == name and entries.highlighted is not None:
                 entries.replace_option_prompt(name, self._prompt(entry))
+
+    def _fit(self) -> None:
+        entries = self.query_one("#entries", OptionList)
+        marked = entries.highlighted
+        self._fill()
+        entries.highlighted = marked
 
     def _fill(self) -> None:
         text = self.query_one("#filter", Input).value
