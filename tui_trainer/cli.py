@@ -34,6 +34,14 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands that look after runs")
+    diagnose = commands.add_parser(
+        "diagnose",
+        help="what is wrong with a run: all rules over its folder",
+        description="Ask every diagnostic rule about a run, finished or not. Nothing in its folder changes.",
+    )
+    diagnose.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    diagnose.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--version", action="version", version=f"mltrainer-tui {__version__}")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="config (YAML); default: the bundled digits baseline"
@@ -72,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     _calm_openmp()
     try:
-        return _run(options)
+        return _diagnose(options) if options.command == "diagnose" else _run(options)
     except KeyboardInterrupt:  # before a run was there to take the signal
         print("mltrainer-tui: interrupted before the run began.", file=sys.stderr)
         return 130
@@ -99,6 +107,21 @@ def _run(options: argparse.Namespace) -> int:
     from tui_trainer.screens.launch import run_app
 
     return run_app(wanted)
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    import json
+
+    from tui_trainer.config.errors import UserError
+    from tui_trainer.session.diagnosing import diagnose_run, diagnosis_lines
+
+    try:
+        diagnosis = diagnose_run(options.folder)
+    except UserError as error:
+        print(f"mltrainer-tui: {error}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(diagnosis.to_json()) if options.json else "\n".join(diagnosis_lines(diagnosis)))
+    return 0
 
 
 def _open_closed_streams() -> None:

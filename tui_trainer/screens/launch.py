@@ -43,6 +43,7 @@ def run_app(options: Options) -> int:
         session = open_baseline(options)
         if isinstance(session, AlreadyDone):
             raise _Done(session)
+        session.request.interactive = True
         session.start()
         session.stream.emit(LogLine(time=time.time(), level="info", text=WHERE_OUTPUT_IS))
         sessions.append(session)

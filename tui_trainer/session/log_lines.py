@@ -183,10 +183,18 @@ def fix_line(fix: Mapping[str, Any]) -> str:
     """One fix in a line: its title, the config keys it changes, and what it then does."""
     title = clean_text(fix.get("title") or fix.get("id") or "fix")
     diff = fix.get("config_diff")
-    changes = ""
-    if isinstance(diff, Mapping) and diff:
-        changes = "; ".join(f"{clean_text(path)} = {clean_text(value)}" for path, value in flatten(diff))
+    changes = "; ".join(_change(*item) for item in diff.items()) if isinstance(diff, Mapping) else ""
     return f"{title} ({changes})" if changes else title
+
+
+def _change(key: Any, change: Any) -> str:
+    """One key of a config diff: its old and new value, or only the new one."""
+    name = clean_text(key, limit=80)
+    if isinstance(change, Mapping) and change.keys() == {"from", "to"}:
+        return f"{name}: {clean_text(change['from'], limit=80)} → {clean_text(change['to'], limit=80)}"
+    return "; ".join(
+        f"{name}{path and '.' + path} = {clean_text(value)}" for path, value in flatten({"": change})
+    )
 
 
 def _diagnostic(event: DiagnosticRaised, _epochs: int | None) -> list[str]:
@@ -214,10 +222,7 @@ def _fix_applied(event: FixApplied, _epochs: int | None) -> list[str]:
     who = "automatically " if event.automatic else ""
     title = clean_text(event.title, limit=200)
     lines = [f"[RESTART] fix {who}{what} for {clean_text(event.diagnostic, limit=80)}: {title}"]
-    for key, change in event.config_diff.items():
-        if isinstance(change, Mapping):
-            old, new = (clean_text(change.get(side), limit=80) for side in ("from", "to"))
-            lines.append(f"  {clean_text(key, limit=80)}: {old} → {new}")
+    lines += [f"  {_change(key, change)}" for key, change in event.config_diff.items()]
     lost = event.step - event.to_step
     back = f", {lost:,} step{'' if lost == 1 else 's'} back" if lost else ""
     lines.append(f"  goes on from {clean_text(event.checkpoint, limit=80)} (step {event.to_step:,}{back})")
