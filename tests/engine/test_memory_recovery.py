@@ -432,6 +432,18 @@ def test_weights_of_a_broken_update_are_not_called_those_before_it(make_run):
         run.trainer.step_runner.undo()
 
 
+def test_only_a_step_that_was_broken_off_is_undone(make_run):
+    """What fails between two steps (data, validation) finds buffers and generators as the last step left them."""
+    changes = DROPPING | {"model": {"target": f"{OWN}:Normed", "args": {}}}
+    run = make_run(changes | {"training": {"epochs": 1}})
+    run.train()
+    model = run.trainer.parts.model
+    before = {name: item.clone() for name, item in model.state_dict().items()}, torch.get_rng_state()
+    run.trainer.step_runner.undo()
+    assert all(torch.equal(item, before[0][name]) for name, item in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
 # ── small parts ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

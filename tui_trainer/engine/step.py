@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -111,22 +111,24 @@ class TrainingStep:
         self.shares = LossShares(loss)
         self._generators = Generators(device)
         self._updated = False
-        self._in_update = False
+        self._amid: Literal["", "passes", "update"] = ""
 
     def begin_anew(self) -> None:
         """The optimizer was put back, perhaps to before its first update."""
         self._updated = False
 
     def undo(self) -> None:
-        """Put buffers and generators back to where they stood before a step that an exception broke off.
+        """Put buffers and generators back to where they stood before a step, where an exception has broken one off.
 
         Raises `TrainingError` when it was broken off amid the update: the weights are then neither old nor new.
         """
-        if self._in_update:
+        if self._amid == "update":
             raise TrainingError("the optimizer's update was broken off; the weights are neither old nor new")
-        self._drop_gradients()
-        self._buffers.restore()
-        self._generators.restore()
+        if self._amid:
+            self._drop_gradients()
+            self._buffers.restore()
+            self._generators.restore()
+            self._amid = ""
 
     def run(
         self, batches: list[Batch], *, measure: bool, on_outputs: Callable[[Any, Any], object] | None
@@ -137,6 +139,7 @@ class TrainingStep:
         if self._buffers:
             self._buffers.keep()
         self._generators.keep()
+        self._amid = "passes"
         passes = self._passes(batches, keep_outputs=on_outputs is not None)
         losses = [item.loss for item in passes]
         components = [item.components for item in passes if item.components]
@@ -152,6 +155,7 @@ class TrainingStep:
             result = self._update(losses, gradients, measure=measure)
         else:
             result = self._update_on_device(losses, gradients, measure=measure)
+        self._amid = ""
         result.sizes, result.components = [batch.size for batch in batches], components
         if result.skipped is True:
             result.bad_data = look_at(batches)
@@ -233,17 +237,16 @@ class TrainingStep:
 
     def _take(self, update: Callable[[], object]) -> None:
         """The optimizer's update; broken off, it leaves `undo` nothing to go back to."""
-        self._in_update = True
+        self._amid = "update"
         if self._updated:
             update()
         else:
             try:
                 first_update(self._optimizer, update, self.memory)
             except UpdateFailed as error:
-                self._in_update = False
+                self._amid = "passes"
                 raise TrainingError(str(error)) from error
             self._updated = True
-        self._in_update = False
 
     def _update(self, losses: list[Tensor], gradients: list[Tensor], *, measure: bool) -> StepResult:
         norm, layers = self._norms(gradients, measure=measure)
