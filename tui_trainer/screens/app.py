@@ -30,6 +30,7 @@ from tui_trainer.screens.preferences import (
     with_keys,
 )
 from tui_trainer.screens.runs import RunsScreen
+from tui_trainer.screens.textual_repairs import let_closed_screens_go
 from tui_trainer.screens.themes import HIGH_CONTRAST, THEME_VARIABLES
 from tui_trainer.screens.view import RunView
 from tui_trainer.session.run_folder import DEFAULT_ROOT
@@ -111,6 +112,7 @@ class MLTrainerApp(App[Outcome]):
         chart_memory: ChartMemory | None = None,
         run_roots: Sequence[Path] = (DEFAULT_ROOT,),
     ) -> None:
+        let_closed_screens_go()
         super().__init__()
         self._preferences = preferences or Preferences()
         self.register_theme(HIGH_CONTRAST)
