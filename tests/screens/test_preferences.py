@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 import sample_run as sample
-from fake_run import FakeRun, InlinePainter, until
+from fake_run import FakeRun, InlinePainter, settle, until
+from rich.segment import Segment
 
 from tui_trainer.screens.app import MLTrainerApp
 from tui_trainer.screens.keys import BINDINGS
 from tui_trainer.screens.preferences import Preferences, load_preferences, preferences_folder, with_keys
+from tui_trainer.screens.view import RunView, advance_all
+
+VIEW = advance_all(RunView(), sample.events(20, until_step=700))
 
 
 def loaded(tmp_path, keys=None, state=None):
@@ -105,6 +109,32 @@ async def test_the_theme_is_remembered(tmp_path):
     async with app.run_test() as pilot:
         await ready(pilot)
         assert app.theme == "high-contrast"
+
+
+@pytest.mark.parametrize("front", ["", "question_mark", "g", "f6"])
+async def test_a_new_theme_is_everywhere_at_once(front, tmp_path):
+    """Also on the screen behind the one in front, and on that one."""
+
+    async def pictures(first: str, then: str) -> list[list[list[Segment]]]:
+        options = {"view": VIEW, "preferences": Preferences(theme=first), "run_roots": (tmp_path,)}
+        app = MLTrainerApp(None, painter=InlinePainter(), **options)
+        found = []
+        async with app.run_test(size=(120, 34)) as pilot:
+            await settle(pilot)
+            if front:
+                await pilot.press(front)
+                await pilot.app.workers.wait_for_complete()
+                await pilot.pause()
+            app.theme = then
+            await pilot.pause()
+            found.append(app.screen._compositor.render_strips())
+            if front:
+                await pilot.press("escape")
+                await settle(pilot)
+                found.append(app.screen._compositor.render_strips())
+        return [[list(strip) for strip in strips] for strips in found]
+
+    assert await pictures("textual-dark", "high-contrast") == await pictures("high-contrast", "high-contrast")
 
 
 async def test_a_newcomer_is_welcomed_once(tmp_path):

@@ -8,6 +8,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui_trainer.screens.late_styles import LateStyles
 from tui_trainer.session.wording import cell_width
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def places(hints: Sequence[KeyHint], last: KeyHint | None, width: int) -> tuple[
     return tuple(sorted(found))
 
 
-class KeyBar(Widget):
+class KeyBar(LateStyles, Widget):
     """Shows those of its screen's bindings that are meant to be shown; a click presses the key."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

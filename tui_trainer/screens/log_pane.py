@@ -12,6 +12,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui_trainer.screens.late_styles import LateStyles
 from tui_trainer.screens.log_history import LogFilter
 from tui_trainer.session.wording import cell_width, clean_text, crop
 
@@ -46,7 +47,7 @@ class Line:
     number: int = 0
 
 
-class LogPane(ScrollView, can_focus=True):
+class LogPane(LateStyles, ScrollView, can_focus=True):
     """Follows the view's log while it is scrolled to the end. Plain text, never markup; long lines wrap.
 
     Lines are wrapped and styled here rather than by Rich: a flood of prints must cost the training little.

@@ -10,6 +10,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui_trainer.screens.late_styles import LateStyles
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from tui_trainer.screens.canvas import Row
 
 
-class Rows(Widget):
+class Rows(LateStyles, Widget):
     """Text in rows of (text, role) runs, never markup. Roles are styled by the `rows--<role>` classes."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

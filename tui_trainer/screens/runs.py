@@ -19,6 +19,7 @@ from tui_trainer.screens.comparison import MOST_RUNS, CompareScreen
 from tui_trainer.screens.dialogs import Confirm
 from tui_trainer.screens.key_bar import KeyBar
 from tui_trainer.screens.keys import RUNS_BINDINGS
+from tui_trainer.screens.late_styles import LateStyles
 from tui_trainer.screens.replay import ReplayScreen
 from tui_trainer.screens.resizing import outdated
 from tui_trainer.screens.rows import Rows
@@ -63,7 +64,7 @@ EMPTY = (
 )
 
 
-class RunTable(DataTable[Text]):
+class RunTable(LateStyles, DataTable[Text]):
     """The list. Enter opens what the cursor is on; Space marks it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
