@@ -196,12 +196,15 @@ class CheckpointFailed(Event):
     reason: str
 
 
+GPU_LASTING = ("name", "ours", "memory_total", "power_limit", "processes")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceSampled(Event):
     """The machine at one moment. Percentages 0–100, memory in bytes; None or empty where there is no such thing.
 
     `process_cpu` is this process's part of `cpu_percent`; `ram_limited`: the memory is what a container may use.
-    `gpus`: one mapping a device, see `telemetry.gpu.GpuGauge.read`; a device without `processes` has those of the
+    `gpus`: one mapping a device, see `telemetry.gpu.GpuGauge.read`; what is missing of `GPU_LASTING` is as in the
     sample before. `gpu_note`: why there are no GPUs, or no values of them, or why the run uses none.
     """
 

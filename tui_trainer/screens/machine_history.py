@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from tui_trainer.engine.events import GPU_LASTING
+
 if TYPE_CHECKING:
     from tui_trainer.engine.events import ResourceSampled
 
-KEPT = 600  # samples: ten minutes at one a second
+KEPT_SECONDS = 600.0
+KEPT = 600  # samples at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +26,17 @@ class MachineHistory:
         return self.samples[-1] if self.samples else None
 
     def with_sample(self, sample: ResourceSampled) -> MachineHistory:
-        """The history one reading later. A GPU that does not list its processes has those of the reading before."""
-        before = (
-            {gpu.get("index"): gpu.get("processes", ()) for gpu in self.latest.gpus} if self.latest else {}
+        """The history one reading later. What a GPU has for long and does not tell is as in the reading before."""
+        known = {gpu.get("index"): gpu for gpu in self.latest.gpus} if self.latest else {}
+        gpus = []
+        for gpu in sample.gpus:
+            before = known.get(gpu.get("index"), {})
+            gpus.append({"processes": ()} | {key: before[key] for key in GPU_LASTING if key in before} | gpu)
+        kept = self.samples[-KEPT + 1 :]
+        first = next(
+            (place for place, item in enumerate(kept) if item.time > sample.time - KEPT_SECONDS), len(kept)
         )
-        gpus = tuple({"processes": before.get(gpu.get("index"), ())} | gpu for gpu in sample.gpus)
-        return MachineHistory((*self.samples[-KEPT + 1 :], replace(sample, gpus=gpus)))
+        return MachineHistory((*kept[first:], replace(sample, gpus=tuple(gpus))))
 
     def host(self, name: str) -> list[float | None]:
         """The course of one of the host's readings."""

@@ -15,6 +15,7 @@ from tui_trainer.engine import events
 from tui_trainer.engine.manifest import write_atomically
 from tui_trainer.session.files import AppendFile, CsvFile, epoch_row
 from tui_trainer.session.log_lines import lines_for
+from tui_trainer.session.machine_record import MachineRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ class Recorder:
         self._diagnostics.write("")
         self._epochs = CsvFile(folder / "epoch_metrics.csv")
         self._series: dict[str, CsvFile] = {}
+        self._machine = MachineRecord()
         self._history = history
         self._on_trouble = on_trouble
         self._reported: set[str] = set()
@@ -136,7 +138,7 @@ class Recorder:
         log: list[str] = []
         for event in burst:
             try:
-                lines.append(events.encode(event))
+                lines += map(events.encode, self._machine.take(event))
                 self._take_rows(event)
                 stamp = events.iso_time(event.time)
                 log += [f"{stamp} {line}" for line in self._log_lines(event)]
