@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import importlib
 import signal
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,6 @@ from textual.screen import ModalScreen
 from tui_trainer.screens import controls, panels
 from tui_trainer.screens.baseline import BaselineScreen
 from tui_trainer.screens.captured import OutputTail
-from tui_trainer.screens.comparison import CompareScreen
 from tui_trainer.screens.dialogs import Ask, Help, Saving
 from tui_trainer.screens.feed import Feed
 from tui_trainer.screens.keys import BINDINGS, CHART_BINDINGS, OWN_ACTIONS, PANEL_ACTIONS
@@ -29,12 +29,10 @@ from tui_trainer.screens.preferences import (
     remember,
     with_keys,
 )
-from tui_trainer.screens.runs import RunsScreen
 from tui_trainer.screens.textual_repairs import let_closed_screens_go
 from tui_trainer.screens.themes import HIGH_CONTRAST, THEME_VARIABLES
 from tui_trainer.screens.view import RunView
 from tui_trainer.session.run_folder import DEFAULT_ROOT
-from tui_trainer.session.run_index import RunIndex
 from tui_trainer.session.wording import clean_text
 
 if TYPE_CHECKING:
@@ -48,12 +46,16 @@ if TYPE_CHECKING:
     from tui_trainer.screens.chart_grid import ChartGrid
     from tui_trainer.screens.chart_memory import ChartMemory
     from tui_trainer.screens.painting import ChartPainter
+    from tui_trainer.screens.runs import RunsScreen
     from tui_trainer.screens.terminal import Terminal
     from tui_trainer.session.protocol import RunHandle
 
 WELCOME = "? shows every key, Ctrl+P finds every action. q saves and quits. Should the connection be lost, the training goes on."
 SLOW_TERMINAL_SECONDS = 0.5  # between looks whether a terminal that is behind has caught up
 PATIENT_LOOKS = 3  # seconds that the last event of a run that is over may take to get here
+
+LATER = ("tui_trainer.screens.control_dialogs", "tui_trainer.screens.runs")
+"""Imported once the run has begun: the first paint does without them, the first key shall not wait for them."""
 
 Reason = Literal["quit", "detached", "abandoned", "not_started", "crashed"]
 
@@ -222,6 +224,8 @@ class MLTrainerApp(App[Outcome]):
     def _on_started(self, handle: RunHandle) -> None:
         self.handle = handle  # at once: a stop signal may come before the message is read
         self._tell(self.Started(handle))
+        for module in LATER:
+            importlib.import_module(module)
 
     def _on_view(self, view: RunView) -> None:
         self.view = view
@@ -322,11 +326,14 @@ class MLTrainerApp(App[Outcome]):
             page = next(pages, None)  # below the dialogs
             if action in OWN_ACTIONS:
                 return bool(getattr(page, "shows_own_run", True))
-            return not isinstance(page, (RunsScreen, CompareScreen))
+            return bool(getattr(page, "has_panels", True))
         return super().check_action(action, parameters)
 
     def action_runs(self) -> None:
         """Open the list of runs, once."""
+        from tui_trainer.screens.runs import RunsScreen
+        from tui_trainer.session.run_index import RunIndex
+
         if isinstance(self.screen, ModalScreen) or any(
             isinstance(item, RunsScreen) for item in self.screen_stack
         ):
@@ -335,10 +342,9 @@ class MLTrainerApp(App[Outcome]):
         roots = [*self._run_roots, *([folder.parent] if folder is not None else [])]
         self.push_screen(RunsScreen(RunIndex(roots), self._painter, self._glyphs, present=self._own_folder))
 
-    @on(RunsScreen.Overlaid)
-    def _overlaid(self, message: RunsScreen.Overlaid) -> None:
+    def on_runs_screen_overlaid(self, message: RunsScreen.Overlaid) -> None:
         """Draw the runs chosen from the list behind this one's curves, and show that."""
-        if isinstance(self.screen, RunsScreen):
+        if not getattr(self.screen, "has_panels", True):
             self.pop_screen()
         self.set_overlays(message.folders)
 

@@ -52,6 +52,7 @@ class CompareScreen(Screen[None]):
     """Compares up to `MOST_RUNS` runs. Each has a letter, which stands on its curves, and a colour."""
 
     shows_own_run = False
+    has_panels = False
     help_bindings = tuple(COMPARE_BINDINGS)
     BINDINGS: ClassVar[list[BindingType]] = [*COMPARE_BINDINGS]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012 (read from the class)

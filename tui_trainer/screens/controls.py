@@ -1,18 +1,13 @@
-"""What the keys of a run do: ask where something must be asked, send the command, tell the answer when it comes."""
+"""What the keys of a run do: ask where something must be asked, send the command, tell the answer when it comes.
+
+The dialogs are imported when the first of them is wanted: nothing else may hold up the first paint.
+"""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Literal
 
-from tui_trainer.screens.control_dialogs import (
-    ExtendDialog,
-    LearningRateDialog,
-    RollBackDialog,
-    StopDialog,
-    StopWhen,
-    Wish,
-)
 from tui_trainer.screens.dialogs import Ask
 from tui_trainer.screens.saved import saved_states
 from tui_trainer.session.wording import clean_text
@@ -20,6 +15,7 @@ from tui_trainer.session.wording import clean_text
 if TYPE_CHECKING:
     from tui_trainer.engine.events import CommandHandled
     from tui_trainer.screens.app import MLTrainerApp
+    from tui_trainer.screens.control_dialogs import StopWhen, Wish
 
 TITLES = {
     "checkpoint": "Checkpoint",
@@ -34,6 +30,8 @@ TITLES = {
 
 def ask_learning_rate(app: MLTrainerApp) -> None:
     """Ask for a learning rate, then set it."""
+    from tui_trainer.screens.control_dialogs import LearningRateDialog
+
     if app.run_folder is None:
         return
 
@@ -46,6 +44,8 @@ def ask_learning_rate(app: MLTrainerApp) -> None:
 
 def ask_epochs(app: MLTrainerApp) -> None:
     """Ask for a number of epochs, then change it; a schedule that is laid out for the run's forbids it at once."""
+    from tui_trainer.screens.control_dialogs import ExtendDialog
+
     if app.run_folder is None:
         return
     if app.view.fixed_length:
@@ -63,6 +63,8 @@ def ask_epochs(app: MLTrainerApp) -> None:
 
 def ask_stop(app: MLTrainerApp) -> None:
     """Ask when to stop."""
+    from tui_trainer.screens.control_dialogs import StopDialog
+
     if app.run_folder is None:
         return
 
@@ -77,6 +79,8 @@ def ask_stop(app: MLTrainerApp) -> None:
 
 def ask_roll_back(app: MLTrainerApp) -> None:
     """Ask where to roll back to, ask again saying what that throws away, then do it."""
+    from tui_trainer.screens.control_dialogs import RollBackDialog
+
     folder = app.run_folder
     if folder is None:
         return

@@ -89,6 +89,7 @@ class RunsScreen(Screen[None]):
     """
 
     shows_own_run = False
+    has_panels = False  # charts and log, that keys of the app are for
     help_bindings = (*RunTable.BINDINGS, *RUNS_BINDINGS)
     BINDINGS: ClassVar[list[BindingType]] = [*RUNS_BINDINGS]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012 (read from the class)
@@ -149,12 +150,11 @@ class RunsScreen(Screen[None]):
             self.add_class("-ascii")
         self.query_one("#details", Rows).set_title("Run")
         self.query_one(RunTable).focus()
-        self._look()
         self.set_interval(REFRESH_S, self._look)
 
     def on_screen_resume(self) -> None:
-        """What happened meanwhile is shown at once."""
-        self._look()
+        """Read the list behind the first paint; after that, what happened meanwhile is shown at once."""
+        self.call_after_refresh(self._look)
 
     def on_resize(self, event: Resize) -> None:
         """Choose the columns anew once the sizes are known."""

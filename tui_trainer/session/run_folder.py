@@ -11,7 +11,6 @@ import secrets
 import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +310,10 @@ def _grows_elsewhere(folder: Path) -> bool:
 
 def versions() -> dict[str, str]:
     """Versions of what a run's result depends on."""
+    from importlib import (
+        metadata,
+    )  # with the modules for e-mail that it is made of: not before the first paint
+
     found = {"mltrainer-tui": __version__, "python": platform.python_version()}
     for package in (
         "torch",
