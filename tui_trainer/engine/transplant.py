@@ -47,6 +47,13 @@ def transplant(trainer: Trainer, state: dict[str, Any], changed: Collection[str]
     trainer.best.load_state_dict(state["best"])
     trainer.patience.load_state_dict(state["early_stopping"])
     trainer.patience.epochs_since = 0
+    if _touched(changed, "loss."):  # another scale: what was best on the old one would stay so for ever
+        for best, monitor in (
+            (trainer.best, trainer.config.checkpoint.monitor),
+            (trainer.patience, trainer.config.early_stopping.monitor),
+        ):
+            if monitor.endswith("_loss"):
+                best.value, best.epoch, best.step = None, 0, 0
     trainer.retention.load_state_dict(state["retention"])
     counters = state["counters"]
     trainer.skipped, trainer.overflowed = counters["skipped"], counters["overflowed"]

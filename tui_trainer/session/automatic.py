@@ -40,7 +40,7 @@ class AutomaticRepair:
 
     The first that is offered comes first. When the problem comes back before three epochs are over, the fix has not
     helped: it is taken back and the next one tried. None left: the run is given up where the problem is critical or
-    fixes were tried in vain.
+    its last fix was in vain; a warning that comes back later is reported only.
     """
 
     def __init__(self) -> None:
@@ -86,8 +86,7 @@ class AutomaticRepair:
     ) -> Move | None:
         left = [fix for fix in offered if fix.by_itself and (code, fix.id) not in self._tried]
         if not left or len(self._tried) >= MOST_FIXES:
-            in_vain = any(item[0] == code for item in self._tried)
-            return Move("give_up", diagnostic) if severity == "critical" or in_vain else None
+            return Move("give_up", diagnostic) if severity == "critical" or undo else None
         fix = left[0]
         self._tried.add((code, fix.id))
         self._trial = _Trial(diagnostic, code, fix.id, offered)
