@@ -37,6 +37,8 @@ class Sick(Rule):
             Fix("fresh", "from the start", "", {"model.args.hidden": [8], **rate}, "restart_fresh"),
             Fix("data", "other batches", "", {"data.batch_size": 64}, "continue"),
             Fix("stop", "stop", "", {}, "stop"),
+            Fix("find", "find a rate", "", {"optimizer.learning_rate": 0.2}, "restart_fresh", range_test=True),
+            Fix("find_here", "find a rate", "", {"optimizer.learning_rate": 0.2}, "continue", range_test=True),
             Fix("bad", "no such key", "", {"model.args.hidden": "many"}, "continue"),
         ))
 
@@ -157,6 +159,19 @@ def test_a_fresh_start_is_a_run_of_the_new_config(folder: Path) -> None:
     assert metric_log(folder / "run") == metric_log(folder / "other")
     states = [load_last(folder / name)["model_state_dict"] for name in ("run", "other")]
     assert differences(*states) == []
+
+
+@pytest.mark.parametrize(("fix", "to_step"), [("find", 0), ("find_here", SECOND_EPOCH)])
+def test_a_range_test_finds_the_learning_rate(folder: Path, fix: str, to_step: int) -> None:
+    session = watched(folder)
+    apply_when_raised(session, fix)
+    session.train()
+    (done,) = applied(session)
+    rate = done.config_diff["optimizer.learning_rate"]["to"]
+    assert 1e-5 < rate < 10
+    assert f"{rate:.3g}" in done.title
+    assert done.to_step == to_step
+    assert load_config(folder / "run" / "training_config.yaml").config.optimizer.learning_rate == rate
 
 
 def test_other_batches_begin_with_the_next_epoch(folder: Path) -> None:

@@ -116,7 +116,7 @@ class Attempt:
         try:
             config = repair.target_config(self._config, command, point, self._folder)
             if point is None or config != self._config:
-                config, other = repair.build(config, point, rebuild)
+                config, other = repair.build(config, command, point, rebuild)
             recorder.rewind(
                 lambda: roll_back(self._folder, point, same_process=True), point.history if point else []
             )

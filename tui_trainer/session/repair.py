@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tui_trainer.config.errors import RunFolderError
+from tui_trainer.config.errors import RunFolderError, TrainingError, UserError
 from tui_trainer.config.hashing import config_hash, differing_keys
 from tui_trainer.config.loading import change_config, parse_config
+from tui_trainer.config.user_code import raised
 from tui_trainer.diagnostics.fix import value_at
 from tui_trainer.engine.events import FixApplied
 from tui_trainer.engine.manifest import read_manifest, stage_copy, write_manifest
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from tui_trainer.engine.trainer import Trainer
     from tui_trainer.session.resume import ResumePoint
     from tui_trainer.session.run_folder import RunFolder
+
+RATE = "optimizer.learning_rate"
 
 Rebuild = Callable[["Config", bool], "Trainer"]
 """Makes a trainer for a config; with True everything, the data included, as at the start of a run. Raises `UserError`
@@ -60,9 +63,39 @@ def target_config(config: Config, command: Command, point: ResumePoint | None, f
     return with_changes(config, changes)
 
 
-def build(config: Config, point: ResumePoint | None, rebuild: Rebuild) -> tuple[Config, Trainer]:
-    """A trainer for `config`, and the config as it then is: a range test may have found another learning rate."""
+def build(
+    config: Config, command: Command, point: ResumePoint | None, rebuild: Rebuild
+) -> tuple[Config, Trainer]:
+    """A trainer for `config`, and the config as it then is: a range test may have found another learning rate.
+
+    Raises `UserError`, also where the test finds no rate.
+    """
+    if command.details.get("range_test"):
+        trainer = rebuild(config, point is None)
+        try:
+            put(trainer, point)
+            rate = _rate_found(trainer)
+        finally:
+            trainer.parts.close()
+        config = with_changes(config, {RATE: rate})
+        before, title = command.details["before"], command.details["title"]
+        command.details["changes"] = {**command.details["changes"], RATE: rate}
+        command.details["title"] = f"{title}: {before.get(RATE):.3g} → {rate:.3g}"
     return config, rebuild(config, point is None)
+
+
+def _rate_found(trainer: Trainer) -> float:
+    from tui_trainer.engine.lr_range_test import learning_rate_range_test
+
+    try:
+        test = learning_rate_range_test(trainer)
+    except UserError:
+        raise
+    except Exception as error:  # of the user's model or loss, at a rate far too high
+        raise TrainingError(f"the learning-rate range test failed: {raised(error)}") from error
+    if test.proposed is None:
+        raise TrainingError(f"the learning-rate range test found no rate: {test.reason}")
+    return test.proposed
 
 
 def put(trainer: Trainer, point: ResumePoint | None) -> None:
