@@ -115,7 +115,7 @@ class Attempt:
         other = trainer
         try:
             config = repair.target_config(self._config, command, point, self._folder)
-            if point is None or config != self._config:
+            if point is None or config != self._config or command.details.get("range_test"):
                 config, other = repair.build(config, command, point, rebuild)
             recorder.rewind(
                 lambda: roll_back(self._folder, point, same_process=True), point.history if point else []
