@@ -37,6 +37,7 @@ class Sick(Rule):
             Fix("fresh", "from the start", "", {"model.args.hidden": [8], **rate}, "restart_fresh"),
             Fix("data", "other batches", "", {"data.batch_size": 64}, "continue"),
             Fix("stop", "stop", "", {}, "stop"),
+            Fix("swap", "another activation", "", {"model.swap": {"ReLU": "LeakyReLU"}}, "continue"),
             Fix("find", "find a rate", "", {"optimizer.learning_rate": 0.2}, "restart_fresh", range_test=True),
             Fix("find_here", "find a rate", "", {"optimizer.learning_rate": 0.2}, "continue", range_test=True),
             Fix("bad", "no such key", "", {"model.args.hidden": "many"}, "continue"),
@@ -119,7 +120,7 @@ def test_a_fix_from_here_changes_the_config_and_nothing_else(folder: Path) -> No
     assert len(rates) == 6
 
 
-@pytest.mark.parametrize("fix", ["here", "best", "fresh", "data"])
+@pytest.mark.parametrize("fix", ["here", "best", "fresh", "data", "swap"])
 def test_an_undone_fix_leaves_a_run_as_if_it_had_never_been(folder: Path, straight: Path, fix: str) -> None:  # noqa: F811
     session = watched(folder)
     apply_when_raised(session, fix, undo_at=SECOND_EPOCH + 5)

@@ -115,6 +115,9 @@ class ModelConfig(TargetConfig):
     """Whether the weights of init_from must match the model name by name. Default: true."""
     freeze: list[Text] = setting([])
     """Patterns (as in `encoder.*`) of parameters that are not trained. Default: none."""
+    swap: dict[Text, Text] = setting({})
+    """Activation modules to put in the place of others, by class name, as in `{ReLU: LeakyReLU}`. Default:
+    none."""
 
 
 class LossConfig(TargetConfig):

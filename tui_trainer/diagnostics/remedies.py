@@ -254,6 +254,18 @@ def larger_model(config: Config) -> Fix:
     )
 
 
+def swap_activation(old: str, new: str, *, checkpoint: str | None = LAST_VALID) -> Fix:
+    """Activation modules of one class replaced by another (see `models.swap`); weights and optimizer stay."""
+    return Fix(
+        id=f"swap_{old.lower()}_{new.lower()}",
+        title=f"{old} → {new} in the model, {_place(checkpoint)}",
+        effect=f"{new} passes a gradient on where {old} passes none; the weights stay",
+        changes={"model.swap": {old: new}},
+        action="continue" if checkpoint is None else "restart_from",
+        checkpoint=checkpoint,
+    )
+
+
 def change_seed(config: Config) -> Fix:
     """New initial weights and another order of samples."""
     return Fix(

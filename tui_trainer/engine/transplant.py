@@ -25,7 +25,7 @@ def transplant(trainer: Trainer, state: dict[str, Any], changed: Collection[str]
     `RunFolderError` where the state does not fit.
     """
     parts = trainer.parts
-    other_model = _touched(changed, "model.")
+    other_model = _touched(changed, "model.") and not _same_weights(parts.model, state["model_state_dict"])
     other_order = _touched(changed, "data.", "seed")
     if other_model:
         _load_what_fits(parts.model, state["model_state_dict"])
@@ -89,6 +89,14 @@ def _take_over_optimizer(trainer: Trainer, state: dict[str, Any], changed: Colle
         if rate_changed:
             before = float(state["config"]["optimizer"]["learning_rate"])
             parts.schedule.scale(trainer.config.optimizer.learning_rate / before)
+
+
+def _same_weights(model: nn.Module, weights: dict[str, Any]) -> bool:
+    """Whether these are weights of a model of this form, whatever its activations are."""
+    own = model.state_dict()
+    return own.keys() == weights.keys() and all(
+        own[name].shape == item.shape for name, item in weights.items()
+    )
 
 
 def _touched(changed: Collection[str], *prefixes: str) -> bool:

@@ -15,6 +15,7 @@ from tui_trainer.config.errors import ModelError
 from tui_trainer.config.targets import call_target, resolve_target
 from tui_trainer.config.wording import did_you_mean, listed, shown
 from tui_trainer.models.fit import check_fits
+from tui_trainer.models.swap import swap_modules
 from tui_trainer.models.weights import load_weights
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def build_model(config: ModelConfig, data: DataSplits, *, folder: Path) -> nn.Mo
             f"Model {shown(config.target)} gave {_article(model)}; expected a torch.nn.Module. Name a class derived "
             "from nn.Module, or a function that returns one."
         )
+    if config.swap:
+        swap_modules(model, config.swap)
     if config.init_from is not None:
         load_weights(model, config.init_from, folder=folder, strict=config.strict)
     freeze(model, config.freeze)
