@@ -164,6 +164,19 @@ class Watched(CommandQueue):
         return super().__bool__()
 
 
+class Script(CommandQueue):
+    """Gives the trainer commands at steps, each once."""
+
+    def __init__(self, trainer: Trainer, commands: dict[int, Command]) -> None:
+        super().__init__()
+        self.trainer, self.script = trainer, commands
+
+    def __bool__(self) -> bool:
+        if (command := self.script.pop(self.trainer.step, None)) is not None:
+            self.put(command)
+        return super().__bool__()
+
+
 def end_of(run: Any) -> dict[str, Any]:
     run.outcome = run.train()
     end = loaded(saved(run.trainer))
@@ -206,6 +219,19 @@ def test_a_trainer_that_went_on_goes_back_to_any_point(case: str, make_run: Call
         ]
         assert differences(again, end) == [], f"back at point {number}"
         assert outcome == run.outcome
+
+
+def test_steps_still_on_the_device_when_it_goes_back_are_not_counted(make_run: Callable[..., Any]) -> None:
+    changes = merged(BASE, {"monitoring": {"log_every_n_steps": 100}})
+    straight, run = make_run(changes, trust_device=True), make_run(changes, trust_device=True)
+    trainer = run.trainer
+    trainer.commands = Script(
+        trainer, {1: Command("checkpoint"), 3: Command("roll_back", {"file": "last_model.pt"})}
+    )
+    rollback = trainer.train().rollback
+    assert trainer._waiting, "nothing is left on the device: this tests nothing"
+    go_back(trainer, rollback.state)
+    assert differences(end_of(run), end_of(straight)) == []
 
 
 def test_looking_at_the_state_changes_nothing(make_run: Callable[..., Any]) -> None:

@@ -145,3 +145,12 @@ def test_a_model_with_a_loss_of_its_own_and_dict_inputs_fits(tmp_path):
     batch = Batch({"values": values, "labels": labels}, labels, 4, 0, torch.arange(4))
     task = Task("custom")
     check_fits(Own(), build_loss(LossConfig(), task, folder=tmp_path), batch, task)
+
+
+def test_a_huge_class_name_does_not_reach_the_error():
+    names = {"__init__": nn.Module.__init__, "forward": lambda self, x: x.nope}
+    huge = type("N" * 1_000_000, (nn.Module,), names)
+    with pytest.raises(ModelError) as problem:
+        fit(nn.Sequential(huge()), data_of(8))
+    assert "NNN…" in str(problem.value)
+    assert len(str(problem.value)) < 1500

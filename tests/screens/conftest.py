@@ -7,8 +7,16 @@ import time
 from pathlib import Path
 
 import pytest
+from idle import wait_for_idle
 
 sys.path.append(str(Path(__file__).parent.parent / "reports"))
+
+
+@pytest.fixture(autouse=True)
+def idle_means_idle(monkeypatch):
+    """Keys and pictures wait for what came before them, however busy the machine is."""
+    for module in ("app", "pilot"):
+        monkeypatch.setattr(f"textual.{module}.wait_for_idle", wait_for_idle)
 
 
 @pytest.fixture(autouse=True)

@@ -115,7 +115,7 @@ class InlinePainter:
         pass
 
 
-async def until(pilot, condition, seconds: float = 10.0) -> None:
+async def until(pilot, condition, seconds: float = 60.0) -> None:
     """Let the app work until `condition()` holds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -130,9 +130,15 @@ async def settle(pilot):
     def stands() -> bool:
         charts = [chart for chart in screen.query(Chart) if chart.size.height]
         log = screen.query_one(LogPane)
-        return all(chart.rows for chart in charts) and (
+        return all(_drawn(chart) for chart in charts) and (
             log.max_scroll_y == log.scroll_y > 0 or not pilot.app.view.log
         )
 
     await until(pilot, stands)
     await pilot.pause()
+
+
+def _drawn(chart: Chart) -> bool:
+    """Whether the chart shows a picture of its present size."""
+    widths = {sum(len(text) for text, _ in row) for row in chart.rows}
+    return len(chart.rows) == chart.size.height and widths == {chart.size.width}

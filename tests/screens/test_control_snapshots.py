@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 import sample_run as sample
-from fake_run import FakeRun, InlinePainter, saved_run, until
-from test_snapshots import settle
+from fake_run import FakeRun, InlinePainter, saved_run, settle, until
 
 from tui_trainer.screens import controls
 from tui_trainer.screens.app import MLTrainerApp
 
-SIZES = [(80, 24), (120, 34)]
+SIZES = [(80, 24), (120, 34), (200, 50)]
 WAYS = {
     "learning rate": ["l"],
     "learning rate chosen": ["l", "t"],
@@ -31,6 +30,10 @@ class FixedTime:
         return sample.START + 240.0
 
 
+def _stands(app):
+    return app.handle is not None and app.view.step is not None and app.view.step.step == 700
+
+
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_dialog(snap_compare, monkeypatch, tmp_path, way, size):
@@ -39,7 +42,7 @@ def test_a_dialog(snap_compare, monkeypatch, tmp_path, way, size):
     app = MLTrainerApp(lambda: run, painter=InlinePainter())
 
     async def press(pilot):
-        await until(pilot, lambda: app.view.step is not None and app.handle is not None)
+        await until(pilot, lambda: _stands(app))
         await settle(pilot)
         await pilot.press(*WAYS[way])
         for field in app.screen.query("Input"):
@@ -55,7 +58,7 @@ def test_ascii_without_colour(snap_compare, monkeypatch, tmp_path):
     app = MLTrainerApp(lambda: run, painter=InlinePainter(), ascii=True)
 
     async def press(pilot):
-        await until(pilot, lambda: app.view.step is not None and app.handle is not None)
+        await until(pilot, lambda: _stands(app))
         await settle(pilot)
         await pilot.press("r", "2")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import sample_run as sample
-from fake_run import FakeRun, InlinePainter
+from fake_run import FakeRun, InlinePainter, until
+from run_folders import finished
 
 from tui_trainer.screens.app import MLTrainerApp
 from tui_trainer.screens.dialogs import Help
@@ -18,7 +19,7 @@ def written(width: int, last: KeyHint | None = PALETTE) -> str:
     """The row as the columns say that it stands."""
     row = [" "] * width
     for start, end, hint in places(HINTS, last, width):
-        row[start:end] = f"{hint.key} {hint.label}"
+        row[start:end] = f"{hint.key} {hint.label}".strip()
     return "".join(row)
 
 
@@ -26,14 +27,41 @@ def written(width: int, last: KeyHint | None = PALETTE) -> str:
     ("width", "row"),
     [
         (40, "p Pause Enter Open x Löschen ^p palette "),
-        (39, "p Pause Enter Open          ^p palette "),
-        (30, "p Pause Enter Open ^p palette "),
-        (29, "p Pause           ^p palette "),
-        (11, "^p palette "),
+        (39, "p Pause Enter Open x Löschen        ^p "),
+        (32, "p Pause Enter Open x Löschen ^p "),
+        (31, "p Pause Enter Open          ^p "),
+        (11, "p Pause ^p "),
+        (10, "       ^p "),
     ],
 )
 def test_keys_stand_whole_or_not_at_all_and_the_palette_at_the_right(width, row):
     assert written(width) == row
+
+
+def test_the_key_for_help_is_never_left_out():
+    hints = (*HINTS, KeyHint("?", "Help", always=True), KeyHint("f", "Full"))
+    shown = {width: [place.hint.key for place in places(hints, PALETTE, width)] for width in range(10, 60)}
+    assert all("?" in keys for keys in shown.values())
+    assert shown[10] == ["?", "^p"]
+    assert shown[31] == ["p", "Enter", "?", "^p"]
+    assert shown[59] == ["p", "Enter", "x", "?", "f", "^p"]
+
+
+@pytest.mark.parametrize("keys", [["f"], ["g"], ["o"], ["o", "space", "space", "c"], ["o", "enter"]])
+async def test_every_page_shows_the_key_for_help_in_80_columns(keys, tmp_path):
+    for name in ("one", "two"):
+        finished(tmp_path / name)
+    run = FakeRun(sample.events(20, until_step=200))
+    app = MLTrainerApp(lambda: run, painter=InlinePainter(), run_roots=(tmp_path,))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.view.step is not None)
+        for key in keys:
+            await pilot.press(key)
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+        shown = app.screen.query_one(KeyBar).render_line(0).text
+        assert "? Help" in shown
+        assert shown.endswith(("^p ", "palette "))
 
 
 def test_without_a_palette_the_row_is_for_the_others():

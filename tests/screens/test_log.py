@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tui_trainer.engine.events import LogLine
 from tui_trainer.screens.app import MLTrainerApp
 from tui_trainer.screens.log_history import LOG_LIMIT, SLACK, LogEntry, LogFilter, extended
-from tui_trainer.screens.log_pane import HELD, LogPane, wrap
+from tui_trainer.screens.log_pane import HELD, LogPane
 from tui_trainer.screens.view import RunView, advance_all, with_output
-from tui_trainer.session.wording import cell_width
+from tui_trainer.session.wording import cell_width, wrap
 
 SIZES = [(80, 24), (120, 34), (200, 50)]
 SIZE = (120, 34)
@@ -73,14 +73,15 @@ def test_a_filtered_log(snap_compare, size):
     assert snap_compare(app_for(view), terminal_size=size, run_before=filtered)
 
 
-def test_typing_a_filter_that_matches_nothing(snap_compare):
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_typing_a_filter_that_matches_nothing(snap_compare, size):
     async def typing(pilot):
         await press_after(pilot, "slash", *"zebra")
 
-    assert snap_compare(app_for(view_of()), terminal_size=(80, 24), run_before=typing)
+    assert snap_compare(app_for(view_of()), terminal_size=size, run_before=typing)
 
 
-@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_a_paused_log_of_warnings(snap_compare, size):
     async def paused(pilot):
         await press_after(pilot, "v", "space")

@@ -8,7 +8,7 @@ from fake_run import FakeRun, InlinePainter, settle, until
 from rich.segment import Segment
 
 from tui_trainer.screens.app import MLTrainerApp
-from tui_trainer.screens.keys import BINDINGS
+from tui_trainer.screens.keys import ALL_BINDINGS, BINDINGS
 from tui_trainer.screens.preferences import Preferences, load_preferences, preferences_folder, with_keys
 from tui_trainer.screens.view import RunView, advance_all
 
@@ -20,7 +20,7 @@ def loaded(tmp_path, keys=None, state=None):
         (tmp_path / "keys.yaml").write_text(keys)
     if state is not None:
         (tmp_path / "state.json").write_text(state)
-    return load_preferences(tmp_path, BINDINGS)
+    return load_preferences(tmp_path, ALL_BINDINGS)
 
 
 def app_for(preferences):
@@ -105,7 +105,7 @@ async def test_the_theme_is_remembered(tmp_path):
         await ready(pilot)
         app.theme = "high-contrast"
         await pilot.pause()
-    app, _ = app_for(load_preferences(tmp_path, BINDINGS))
+    app, _ = app_for(load_preferences(tmp_path, ALL_BINDINGS))
     async with app.run_test() as pilot:
         await ready(pilot)
         assert app.theme == "high-contrast"
@@ -139,7 +139,7 @@ async def test_a_new_theme_is_everywhere_at_once(front, tmp_path):
 
 async def test_a_newcomer_is_welcomed_once(tmp_path):
     for welcomes in (1, 0):
-        app, _ = app_for(load_preferences(tmp_path, BINDINGS))
+        app, _ = app_for(load_preferences(tmp_path, ALL_BINDINGS))
         async with app.run_test() as pilot:
             await ready(pilot)
             assert len(app._notifications) == welcomes

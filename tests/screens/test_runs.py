@@ -15,7 +15,7 @@ from tui_trainer.engine.events import encode
 from tui_trainer.screens.app import MLTrainerApp
 from tui_trainer.screens.chart import Chart
 from tui_trainer.screens.comparison import CompareScreen, curves_of, table_rows
-from tui_trainer.screens.dialogs import Confirm, Help
+from tui_trainer.screens.dialogs import Ask, Confirm, Help
 from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.replay import ReplayScreen
 from tui_trainer.screens.rows import Rows
@@ -302,15 +302,33 @@ async def test_help_tells_the_keys_of_the_list(here):
             assert tooltip in shown
 
 
-async def test_q_asks_before_it_leaves_a_training_run(here):
+@pytest.mark.parametrize("key", ["ctrl+q", "ctrl+c"])
+async def test_leaving_from_the_list_asks_while_the_run_is_training(here, key):
     app = app_for(run=FakeRun(sample.events(20, until_step=200), folder=here / "checkpoints" / "digits-a"))
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: app.handle is not None)
         screen = await opened(pilot)
-        await pilot.press("q")
-        assert app.screen is not screen
+        await pilot.press(key)
+        assert isinstance(app.screen, Ask)
         await pilot.press("escape")
         assert app.screen is screen
+
+
+async def test_q_goes_back_page_by_page_and_leaves_only_at_last(here):
+    app = app_for(run=FakeRun(sample.events(20), folder=here / "checkpoints" / "digits-a"))
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: app.view.is_over)
+        screen = await opened(pilot)
+        await pilot.press("enter")
+        assert isinstance(app.screen, ReplayScreen)
+        await pilot.press("q")
+        assert app.screen is screen
+        await pilot.press("space", "space", "c")
+        assert isinstance(app.screen, CompareScreen)
+        await pilot.press("q", "q")
+        assert len(app.screen_stack) == 1
+        await pilot.press("q")
+        await until(pilot, lambda: app.return_value is not None)
 
 
 async def test_a_run_that_begins_or_vanishes_shows_up(here):
@@ -452,10 +470,20 @@ def test_list_in_ascii(snap_compare, here):
     assert snap_compare(app_for(ascii=True), terminal_size=(80, 24), run_before=look)
 
 
-def test_deleting(snap_compare, here):
+@sizes
+def test_deleting(snap_compare, here, size):
     async def look(pilot):
         await opened(pilot)
         await pilot.press("down", "x")
         await pilot.pause()
 
-    assert snap_compare(app_for(), terminal_size=(80, 24), run_before=look)
+    assert snap_compare(app_for(), terminal_size=size, run_before=look)
+
+
+@sizes
+def test_help_on_the_list(snap_compare, here, size):
+    async def look(pilot):
+        await opened(pilot)
+        await pilot.press("question_mark")
+
+    assert snap_compare(app_for(), terminal_size=size, run_before=look)

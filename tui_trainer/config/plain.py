@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from tui_trainer.config.wording import class_name
+
 LARGEST_INTEGER = 2**64
 DEEPEST_NESTING = 50
 
@@ -34,7 +36,7 @@ def plain_value(value: Any, depth: int = 0) -> Any:
         return {_plain_key(key): plain_value(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain_value(item, depth + 1) for item in value]
-    raise ValueError(f"holds a value of type {type(value).__name__}, which a config file cannot write")
+    raise ValueError(f"holds a value of type {class_name(type(value))}, which a config file cannot write")
 
 
 def plain_mapping(value: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_trainer.config.wording import printable
+from tui_trainer.config.wording import class_name, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def exception_text(exception: BaseException, limit: int = 300) -> str:
     except Exception:  # the user's __str__
         message = "(its message cannot be shown)"
     text = printable(message or "", limit)
-    return f"{type(exception).__name__}: {text}" if text else type(exception).__name__
+    return f"{class_name(type(exception))}: {text}" if text else class_name(type(exception))
 
 
 def raised(exception: BaseException) -> str:

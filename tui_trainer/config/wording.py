@@ -16,6 +16,11 @@ def printable(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit and len(head) == len(text) else line[: limit - 1] + "…"
 
 
+def class_name(kind: type, limit: int = 80) -> str:
+    """The name of a class, which may be anything its author chose, on one line and cut to `limit` characters."""
+    return printable(kind.__name__, limit) or "?"
+
+
 def shown(value: Any, limit: int = 60) -> str:
     """`value` as a person would write it in YAML or Python, on one line, cut to `limit` characters."""
     if value is None:
@@ -27,7 +32,7 @@ def shown(value: Any, limit: int = 60) -> str:
     try:
         return printable(repr(value), limit)
     except Exception as error:  # the user's __repr__
-        return f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"
+        return f"a {class_name(type(value))} that cannot be shown ({class_name(type(error))})"
 
 
 def listed(names: Iterable[str], joint: str = "and") -> str:

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from tui_trainer.config.errors import DataError
 from tui_trainer.config.user_code import exception_text, raised
+from tui_trainer.config.wording import class_name
 from tui_trainer.data.child_process import Lifeline, end_with, signals_held_back
 from tui_trainer.data.dataset import ArrayDataset
 from tui_trainer.data.seeds import derive_seed, seed_cpu_generators, untouched_rng
@@ -375,8 +376,8 @@ def _comes(fetched: Any, seconds: float) -> bool:
 
 def _describe(content: Any) -> str:
     if isinstance(content, (list, tuple)):
-        return f"a {type(content).__name__} of {len(content)} parts"
-    return f"a {type(content).__name__}"
+        return f"a {class_name(type(content))} of {len(content)} parts"
+    return f"a {class_name(type(content))}"
 
 
 def move(content: Any, device: torch.device, *, non_blocking: bool = False) -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from tui_trainer.config.errors import DataError
+from tui_trainer.config.wording import class_name
 from tui_trainer.data.dataset import ArrayDataset, SplitName
 from tui_trainer.data.items import known_targets, read_first, sample_items, samples_in, stack_targets
 from tui_trainer.data.source import Undivided
@@ -166,7 +167,7 @@ def _groups_of_items(whole: Part, name: str, samples: int) -> NDArray[Any]:
             else ""
         )
         raise DataError(
-            f"data.group_by names {name!r}, but the data set ({type(whole).__name__}) has no such "
+            f"data.group_by names {name!r}, but the data set ({class_name(type(whole))}) has no such "
             f"attribute{keys}. Give the data set an attribute with one group a sample, or dict items with "
             "such a key."
         )

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, Subset
 
 from tui_trainer.config.errors import DataError, UserError
 from tui_trainer.config.user_code import raised
+from tui_trainer.config.wording import class_name
 from tui_trainer.data.dataset import ArrayDataset
 from tui_trainer.data.seeds import derive_seed, seed_cpu_generators, untouched_rng
 
@@ -82,11 +83,13 @@ def read_first(data: Dataset[Any], split: str) -> Any:
 
 def _describe(item: Any) -> str:
     if isinstance(item, (tuple, list)):
-        kinds = ", ".join(type(part).__name__ for part in item[:6])
-        return f"a {type(item).__name__} of {len(item)} parts ({kinds})" if item else "an empty tuple or list"
+        kinds = ", ".join(class_name(type(part)) for part in item[:6])
+        return (
+            f"a {class_name(type(item))} of {len(item)} parts ({kinds})" if item else "an empty tuple or list"
+        )
     if isinstance(item, Tensor):
         return f"a tensor of shape {tuple(item.shape)} with no target beside it"
-    return f"{'None' if item is None else 'of type ' + type(item).__name__}"
+    return f"{'None' if item is None else 'of type ' + class_name(type(item))}"
 
 
 def sample_items(

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 
 from tui_trainer.config.errors import DataError, UserError
 from tui_trainer.config.user_code import raised
+from tui_trainer.config.wording import class_name
 from tui_trainer.data.dataset import ArrayDataset, SplitName
 from tui_trainer.data.source import Undivided
 
@@ -31,7 +32,7 @@ def parts_of(made: Any, target: str) -> dict[SplitName, Part]:
     elif isinstance(made, (tuple, list)) and not _looks_like_samples(made):
         if len(made) not in (2, 3):
             raise DataError(
-                f"data.target {target} returned a {type(made).__name__} of {len(made)}; expected a Dataset, "
+                f"data.target {target} returned a {class_name(type(made))} of {len(made)}; expected a Dataset, "
                 "(train, val) or (train, val, test)."
             )
         names: tuple[SplitName, ...] = ("train", "val", "test")
@@ -74,7 +75,7 @@ def _as_part(part: Any, target: str, name: str | None) -> Part:
                 "and workers are set in the config's data section."
             )
         raise DataError(
-            f"{what} {type(part).__name__}, which can only be iterated: it has no positions, so samples "
+            f"{what} {class_name(type(part))}, which can only be iterated: it has no positions, so samples "
             "cannot be divided, shuffled by seed, or found again when a run resumes exactly where it "
             "stopped. Expected a Dataset with __len__ and __getitem__; write the stream to files or an "
             "array and index into that."
@@ -84,7 +85,9 @@ def _as_part(part: Any, target: str, name: str | None) -> Part:
     if plain or missing or isinstance(part, type) or type(part).__module__.startswith("pandas."):
         lacks = f", which has no {' and no '.join(missing)}" if missing and isinstance(part, Dataset) else ""
         found = (
-            f"the class {part.__name__} itself" if isinstance(part, type) else f"{with_article(part)}{lacks}"
+            f"the class {class_name(part)} itself"
+            if isinstance(part, type)
+            else f"{with_article(part)}{lacks}"
         )
         raise DataError(
             f"{what} {found}; expected a torch Dataset with __len__ and __getitem__, (train, val) or "
@@ -97,7 +100,7 @@ def _as_part(part: Any, target: str, name: str | None) -> Part:
 def with_article(part: Any) -> str:
     if part is None:
         return "None"
-    name = type(part).__name__
+    name = class_name(type(part))
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tui_trainer.config.errors import DataError
-from tui_trainer.config.wording import printable
+from tui_trainer.config.wording import class_name, printable
 from tui_trainer.data.source import Prepared, Rows, standardize, to_float32
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _read_mixed(name: str, series: pd.Series[Any], what: str) -> Column:
     for cell in series[filled].head(1000):
         if not isinstance(cell, (str, bool, int, float, np.generic)) and type(cell).__name__ != "Decimal":
             raise DataError(
-                f"{what} holds {type(cell).__name__} cells ({printable(str(cell), 60)}); expected numbers, "
+                f"{what} holds {class_name(type(cell))} cells ({printable(str(cell), 60)}); expected numbers, "
                 "text or true/false. Flatten it into columns of its own, or list it in data.args.drop."
             )
     if filled.any() and all(isinstance(cell, (bool, np.bool_)) for cell in series[filled]):

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from tui_trainer.config.errors import ModelError
 from tui_trainer.config.targets import call_target, resolve_target
-from tui_trainer.config.wording import listed, shown
+from tui_trainer.config.wording import class_name, listed, shown
 from tui_trainer.models.outputs import described, main_output, own_loss, same_but_for_ones
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def build_loss(config: LossConfig, task: Task, *, folder: Path) -> Loss:
     made = _made(found, config.args, task, what=what)
     if not callable(made):
         raise ModelError(
-            f"Loss {shown(target)} is a {type(made).__name__}; expected a function (outputs, targets), or a class "
+            f"Loss {shown(target)} is a {class_name(type(made))}; expected a function (outputs, targets), or a class "
             "whose instances can be called so."
         )
     module = made if isinstance(made, nn.Module) else None

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tui_trainer.config.errors import ModelError
 from tui_trainer.config.schema import MetricConfig
 from tui_trainer.config.targets import call_target, resolve_target
-from tui_trainer.config.wording import shown
+from tui_trainer.config.wording import class_name, shown
 from tui_trainer.engine.accumulators import (
     Accumulator,
     Accuracy,
@@ -216,7 +216,7 @@ def _maker(
     what = f"metric {target}"
     if not callable(found):
         raise ModelError(
-            f"Metric {shown(target)} is a {type(found).__name__}; expected a torchmetrics class, or a function "
+            f"Metric {shown(target)} is a {class_name(type(found))}; expected a torchmetrics class, or a function "
             "(outputs, targets) that returns a number."
         )
     if inspect.isclass(found):
@@ -252,7 +252,7 @@ def _of_class(
 
     if not is_torchmetric(found):
         raise ModelError(
-            f"{what[:1].upper()}{what[1:]} is the class {found.__name__}; expected a class derived from "
+            f"{what[:1].upper()}{what[1:]} is the class {class_name(found)}; expected a class derived from "
             "torchmetrics.Metric, or a function (outputs, targets) that returns a number."
         )
     arguments = fill_in(found, args, task, what=what)

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from tui_trainer.config.errors import ModelError
 from tui_trainer.config.targets import call_target, resolve_target
-from tui_trainer.config.wording import did_you_mean, listed, shown
+from tui_trainer.config.wording import class_name, did_you_mean, listed, shown
 from tui_trainer.engine.lean_torch import keep_compiler_out
 from tui_trainer.models.build import matching_names
 
@@ -60,7 +60,9 @@ def build_optimizer(
         config.target, builtins=BUILTIN_OPTIMIZERS, folder=folder, what="optimizer", error=ModelError
     )
     if not callable(target):
-        raise ModelError(f"Optimizer {shown(config.target)} is a {type(target).__name__}; expected a class.")
+        raise ModelError(
+            f"Optimizer {shown(config.target)} is a {class_name(type(target))}; expected a class."
+        )
     args = {name: value for name, value in config.args.items() if name not in GROUP_ARGUMENTS}
     parameters = _signature(target)
     trained = _trained(model, loss_module)
@@ -211,7 +213,7 @@ def _can_fuse(
 def _checked(made: Any, config: OptimizerConfig) -> Optimizer:
     if not isinstance(made, Optimizer):
         raise ModelError(
-            f"Optimizer {shown(config.target)} gave a {type(made).__name__}; expected a torch.optim.Optimizer."
+            f"Optimizer {shown(config.target)} gave a {class_name(type(made))}; expected a torch.optim.Optimizer."
         )
     try:
         closure = inspect.signature(made.step).parameters.get("closure")

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tui_trainer.config.errors import ConfigError
+from tui_trainer.config.wording import class_name
 from tui_trainer.data.batches import BatchSource, ItemBatches, make_batches
 from tui_trainer.data.build import build_data
 from tui_trainer.engine.device import choose_device
@@ -231,7 +232,7 @@ def facts(parts: Parts, reproducibility: list[str]) -> dict[str, list[str]]:
             f"Device: {parts.device}",
         ],
         "OPTIMIZER": [
-            f"Type: {type(parts.optimizer).__name__}",
+            f"Type: {class_name(type(parts.optimizer))}",
             f"Learning rate: {config.optimizer.learning_rate:.0e}"
             if config.optimizer.learning_rate < 0.01
             else f"Learning rate: {config.optimizer.learning_rate:g}",

@@ -19,7 +19,7 @@ from torch.optim import Optimizer, lr_scheduler
 
 from tui_trainer.config.errors import ModelError
 from tui_trainer.config.targets import call_target, resolve_target
-from tui_trainer.config.wording import shown
+from tui_trainer.config.wording import class_name, shown
 from tui_trainer.engine.warmup import constant_with_warmup, cosine_with_warmup, linear
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Schedule:
         known = (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau)
         for scheduler in _all_inside(self._scheduler):
             if not isinstance(scheduler, known) and not hasattr(scheduler, "base_lrs"):
-                name = type(scheduler).__name__
+                name = class_name(type(scheduler))
                 return f"the schedule {name} sets the learning rate in a way of its own, and would undo it"
         return None
 
@@ -178,7 +178,9 @@ def build_schedule(
         config.target, builtins=BUILTIN_SCHEDULERS, folder=folder, what="scheduler", error=ModelError
     )
     if not callable(target):
-        raise ModelError(f"Scheduler {shown(config.target)} is a {type(target).__name__}; expected a class.")
+        raise ModelError(
+            f"Scheduler {shown(config.target)} is a {class_name(type(target))}; expected a class."
+        )
     one_cycle = target is lr_scheduler.OneCycleLR
     per_step = config.interval == "step" or one_cycle or config.target in _ALWAYS_PER_STEP
     if per_step and target is lr_scheduler.ReduceLROnPlateau:
@@ -197,7 +199,7 @@ def build_schedule(
     ]
     if missing:
         raise ModelError(
-            f"Scheduler {shown(config.target)} gave a {type(made).__name__} without {missing[0]}(); expected a "
+            f"Scheduler {shown(config.target)} gave a {class_name(type(made))} without {missing[0]}(); expected a "
             "torch.optim.lr_scheduler.LRScheduler."
         )
     if per_step and isinstance(made, lr_scheduler.ReduceLROnPlateau):
@@ -263,7 +265,7 @@ def _description(
 ) -> list[str]:
     settings = {name: value for name, value in {**config.args, **filled}.items() if name != "max_lr"}
     facts = [
-        f"Type: {getattr(made, 'title', type(made).__name__)}",
+        f"Type: {getattr(made, 'title', class_name(type(made)))}",
         f"Advances: each {'step' if per_step else 'epoch'}",
     ]
     for name, value in settings.items():

@@ -12,6 +12,7 @@ import torch
 from tui_trainer.config.errors import ModelError, TrainingError
 from tui_trainer.config.section import TargetConfig, target_of
 from tui_trainer.config.targets import resolve_target, user_frame
+from tui_trainer.config.wording import class_name
 from tui_trainer.data.dataset import ArrayDataset, DataSplits
 from tui_trainer.engine.watching import left_as_found
 
@@ -93,7 +94,7 @@ def user_rows(
                 results += [(name, dict(row)) for row in ([rows] if isinstance(rows, dict) else rows)]
             except Exception as error:
                 raise TrainingError(
-                    f"The statistic {name} raised {type(error).__name__} in epoch {context.epoch}"
+                    f"The statistic {name} raised {class_name(type(error))} in epoch {context.epoch}"
                     f" ({user_frame(error) or 'no line known'}): {error}. A statistic returns a dict or a list of "
                     "dicts: mend it, or take it out of monitoring.statistics."
                 ) from error

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tui_trainer.config.errors import ModelError
 from tui_trainer.config.targets import exception_text, user_frame
+from tui_trainer.config.wording import class_name
 from tui_trainer.data.seeds import untouched_rng
 from tui_trainer.data.task import IGNORED_LABEL
 from tui_trainer.models.outputs import described
@@ -110,7 +111,7 @@ class FromTorchmetrics:
                 self._metric.update(predicted, true)
             except Exception as problem:  # the user's class, perhaps
                 raise ModelError(
-                    f"The metric {self.name} ({type(self._metric).__name__}) failed on outputs {described(outputs)} and "
+                    f"The metric {self.name} ({class_name(type(self._metric))}) failed on outputs {described(outputs)} and "
                     f"targets {described(targets)}: {_said(problem)}."
                 ) from problem
         if not self._seen and getattr(self._metric, "validate_args", False):
@@ -203,7 +204,7 @@ def try_out(metric: Any, name: str, task: Task, *, what: str) -> tuple[str, ...]
             return (name,)
         cause = problem.__cause__ or problem
         raise ModelError(
-            f"{what[:1].upper()}{what[1:]} ({type(metric).__name__}) does not suit the task {task.kind}: {_said(cause)}."
+            f"{what[:1].upper()}{what[1:]} ({class_name(type(metric))}) does not suit the task {task.kind}: {_said(cause)}."
         ) from problem
     return tuple(flattened(name, result))
 

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from tui_trainer.config.errors import ModelError
 from tui_trainer.config.targets import call_target, resolve_target
-from tui_trainer.config.wording import did_you_mean, listed, shown
+from tui_trainer.config.wording import class_name, did_you_mean, listed, shown
 from tui_trainer.models.fit import check_fits
 from tui_trainer.models.swap import swap_modules
 from tui_trainer.models.weights import load_weights
@@ -60,7 +60,7 @@ def build_model(config: ModelConfig, data: DataSplits, *, folder: Path) -> nn.Mo
         kind = (
             "a module that is already built"
             if isinstance(target, nn.Module)
-            else f"a {type(target).__name__}"
+            else f"a {class_name(type(target))}"
         )
         raise ModelError(
             f"Model {shown(config.target)} is {kind}; expected an nn.Module class, or a function that returns a "
@@ -85,7 +85,7 @@ def describe_model(model: nn.Module) -> ModelSummary:
     """The model's class name and parameter counts; shared parameters count once, unmaterialised ones not at all."""
     counts = [(item.numel(), item.requires_grad) for item in model.parameters() if not is_lazy(item)]
     return ModelSummary(
-        architecture=type(model).__name__,
+        architecture=class_name(type(model)),
         parameters=sum(count for count, _ in counts),
         trainable=sum(count for count, trained in counts if trained),
     )
@@ -166,6 +166,6 @@ def _article(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, type):
-        return f"the class {value.__name__} itself"
-    name = type(value).__name__
+        return f"the class {class_name(value)} itself"
+    name = class_name(type(value))
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from tui_trainer.config.errors import ModelError, UserError
 from tui_trainer.config.targets import exception_text, user_frame
+from tui_trainer.config.wording import class_name, printable
 from tui_trainer.data.seeds import untouched_rng
 from tui_trainer.models.outputs import call_model, described, main_output
 
@@ -98,7 +99,9 @@ def _check_outputs(outputs: Any, batch: Batch, task: Task) -> None:
 
 def _model_error(model: nn.Module, batch: Batch, problem: Exception) -> ModelError:
     name, layer, got = _failing_layer(model, problem.__traceback__)
-    inside = f"layer {name} ({_in_short(layer)})" if name else f"{type(model).__name__} itself"
+    inside = (
+        f"layer {printable(name, 200)} ({_in_short(layer)})" if name else f"{class_name(type(model))} itself"
+    )
     expected = _expectation(layer)
     wanted = f"; it expects {expected}" if expected else ""
     where = user_frame(problem)
@@ -111,10 +114,10 @@ def _model_error(model: nn.Module, batch: Batch, problem: Exception) -> ModelErr
 
 
 def _loss_error(loss_fn: LossFunction, outputs: Any, batch: Batch, problem: Exception) -> ModelError:
-    name = getattr(loss_fn, "name", getattr(loss_fn, "__name__", type(loss_fn).__name__))
+    name = getattr(loss_fn, "name", getattr(loss_fn, "__name__", class_name(type(loss_fn))))
     where = user_frame(problem)
     return ModelError(
-        f"The loss {name} does not fit model and data. It got outputs {described(outputs)} and targets "
+        f"The loss {printable(str(name), 80)} does not fit model and data. It got outputs {described(outputs)} and targets "
         f"{described(batch.targets)}, and failed: {exception_text(problem).rstrip('.')}"
         f"{f' ({where})' if where else ''}. Change the loss (loss.target), the model's outputs, or the targets."
     )
@@ -143,8 +146,8 @@ def _failing_layer(model: nn.Module, trace: TracebackType | None) -> tuple[str, 
 
 def _in_short(layer: nn.Module) -> str:
     """Class and sizes of a layer, without what it contains."""
-    inside = layer.extra_repr()
-    return f"{type(layer).__name__}: {inside}" if inside else type(layer).__name__
+    inside = printable(layer.extra_repr())
+    return f"{class_name(type(layer))}: {inside}" if inside else class_name(type(layer))
 
 
 def _expectation(layer: nn.Module) -> str | None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from tui_trainer.config.wording import class_name
+
 _MAIN_NAMES = ("logits", "predictions", "prediction", "outputs", "output", "out")
 
 
@@ -54,5 +56,5 @@ def described(value: Any) -> str:
         return f"a dict of {{{inside}{', …' if len(value) > 6 else ''}}}"
     if isinstance(value, (tuple, list)):
         inside = ", ".join(described(item) for item in value[:4])
-        return f"a {type(value).__name__} of ({inside}{', …' if len(value) > 4 else ''})"
-    return "None" if value is None else f"a {type(value).__name__}"
+        return f"a {class_name(type(value))} of ({inside}{', …' if len(value) > 4 else ''})"
+    return "None" if value is None else f"a {class_name(type(value))}"

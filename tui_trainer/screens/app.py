@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from textual.binding import Binding, BindingType
     from textual.screen import Screen
     from textual.theme import Theme
+    from textual.widget import Widget
 
     from tui_trainer.screens.chart_grid import ChartGrid
     from tui_trainer.screens.chart_memory import ChartMemory
@@ -149,7 +150,7 @@ class MLTrainerApp(App[Outcome]):
     def on_mount(self) -> None:
         """Take over prints and signals, and start the run behind the first paint."""
         if self._glyphs.ascii:
-            self.screen.add_class("-ascii")
+            self.add_class("-ascii")  # on the app: all its screens and dialogs stand below it
         if self._terminal is not None:
             self._terminal.use_streams()
             self._handle_signals()
@@ -326,7 +327,7 @@ class MLTrainerApp(App[Outcome]):
             page = next(pages, None)  # below the dialogs
             if action in OWN_ACTIONS:
                 return bool(getattr(page, "shows_own_run", True))
-            return bool(getattr(page, "has_panels", True))
+            return isinstance(page, BaselineScreen)
         return super().check_action(action, parameters)
 
     def action_runs(self) -> None:
@@ -344,7 +345,7 @@ class MLTrainerApp(App[Outcome]):
 
     def on_runs_screen_overlaid(self, message: RunsScreen.Overlaid) -> None:
         """Draw the runs chosen from the list behind this one's curves, and show that."""
-        if not getattr(self.screen, "has_panels", True):
+        if not isinstance(self.screen, BaselineScreen):
             self.pop_screen()
         self.set_overlays(message.folders)
 
@@ -353,9 +354,24 @@ class MLTrainerApp(App[Outcome]):
 
     def action_help(self) -> None:
         """Keys, and how to read the screen."""
-        keys = self._preferences.keys
         here: Sequence[Binding] = getattr(self.screen, "help_bindings", ())
-        self.push_screen(Help(with_keys([*here, *BINDINGS], keys), with_keys(CHART_BINDINGS, keys)))
+        taken = {key for item in here for key in item.key.split(",")}
+        groups: dict[str, Sequence[Binding]] = {
+            "On this page": here,
+            "Keys": [
+                item for item in BINDINGS if self._applies(item) and not taken.issuperset(item.key.split(","))
+            ],
+            "On a chart (Tab, a click or f takes you there)": self._chart_bindings(),
+        }
+        keys = self._preferences.keys
+        self.push_screen(Help({title: with_keys(found, keys) for title, found in groups.items() if found}))
+
+    def _applies(self, binding: Binding) -> bool:
+        """Whether the key does anything on the page in front."""
+        return self.check_action(binding.action.partition("(")[0], ()) is not False
+
+    def _chart_bindings(self) -> Sequence[Binding]:
+        return CHART_BINDINGS if isinstance(self.screen, BaselineScreen) else ()
 
     def action_copy_folder(self) -> None:
         """Put the run folder's path on the clipboard, through the terminal: that works over SSH too."""
@@ -422,24 +438,23 @@ class MLTrainerApp(App[Outcome]):
 
     def action_phase(self, number: int) -> None:
         """Open a phase's screen."""
-        if number != 2:
+        if number == 2:
+            while len(self.screen_stack) > 1 and not isinstance(self.screen, ModalScreen):
+                self.pop_screen()
+        else:
             phase = panels.PHASES[number - 1]
             self.notify(f"Phase {number}, {phase}, has no screen in this version yet.", markup=False)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The command palette: every key's action, and Textual's own."""
+        """The command palette: the action of every key that does something here, and Textual's own."""
+        for binding in getattr(screen, "help_bindings", ()):
+            yield _command(binding, *filter(None, (screen.focused, screen)))
         for binding in BINDINGS:
-            if binding.id != "app.leave":  # the same as app.quit
-                yield SystemCommand(
-                    binding.description, binding.tooltip, partial(self.run_action, binding.action)
-                )
-        if (charts := self._charts()) is not None:
+            if binding.id != "app.leave" and self._applies(binding):  # the same as app.quit
+                yield _command(binding, self)
+        if isinstance(screen, BaselineScreen):
             for binding in CHART_BINDINGS:
-                yield SystemCommand(
-                    f"Chart: {binding.description}",
-                    binding.tooltip,
-                    partial(charts.run_action, binding.action),
-                )
+                yield _command(binding, screen.charts, prefix="Chart: ")
         for command in super().get_system_commands(screen):
             if command.title not in ("Quit", "Keys", "Screenshot"):
                 yield command
@@ -487,3 +502,11 @@ class MLTrainerApp(App[Outcome]):
         """Watch no longer."""
         if self._feed is not None:
             self._feed.stop()
+
+
+def _command(binding: Binding, *places: Widget | App[Any], prefix: str = "") -> SystemCommand:
+    """An entry of the palette: the binding's action, on the first of `places` that has it."""
+    method = f"action_{binding.action.partition('(')[0].removeprefix('screen.')}"
+    place = next((item for item in places if hasattr(item, method)), places[-1])
+    action = partial(place.run_action, binding.action)
+    return SystemCommand(prefix + binding.description, binding.tooltip, action)

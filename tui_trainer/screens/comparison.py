@@ -52,7 +52,6 @@ class CompareScreen(Screen[None]):
     """Compares up to `MOST_RUNS` runs. Each has a letter, which stands on its curves, and a colour."""
 
     shows_own_run = False
-    has_panels = False
     help_bindings = tuple(COMPARE_BINDINGS)
     BINDINGS: ClassVar[list[BindingType]] = [*COMPARE_BINDINGS]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012 (read from the class)
@@ -91,8 +90,6 @@ class CompareScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Read the runs behind the first paint."""
-        if self._glyphs.ascii:
-            self.add_class("-ascii")
         for chart in self.query(Chart):
             chart.can_focus = False  # there is nothing to choose in these
         self._painter.on_painted = self._painted

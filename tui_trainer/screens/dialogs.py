@@ -14,7 +14,7 @@ from textual.widgets import Static
 from tui_trainer.screens.choices import Choice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from textual.app import ComposeResult
 
@@ -84,9 +84,10 @@ class Help(ModalScreen[None]):
         Binding("escape,q,question_mark,enter", "app.pop_screen", "Close", id="help.close"),
     ]
 
-    def __init__(self, bindings: Sequence[Binding], chart_bindings: Sequence[Binding] = ()) -> None:
+    def __init__(self, groups: Mapping[str, Sequence[Binding]]) -> None:
+        """`groups`: keys under the titles that say where they hold."""
         super().__init__()
-        self._groups = {"Keys": bindings, "On a chart (Tab, a click or f takes you there)": chart_bindings}
+        self._groups = groups
 
     def compose(self) -> ComposeResult:
         """Keys first, then how to read the screen: one text, which opens five times as fast as a widget a line."""

@@ -29,11 +29,12 @@ class KeyHint(NamedTuple):
     tooltip: str = ""
     name: str = ""
     enabled: bool = True
+    always: bool = False
 
     @property
     def width(self) -> int:
         """In cells."""
-        return cell_width(self.key) + 1 + cell_width(self.label)
+        return cell_width(self.key) + (1 + cell_width(self.label) if self.label else 0)
 
 
 class Place(NamedTuple):
@@ -45,16 +46,21 @@ class Place(NamedTuple):
 
 
 def places(hints: Sequence[KeyHint], last: KeyHint | None, width: int) -> tuple[Place, ...]:
-    """Where each hint stands. The `last` stands at the right end; of the others as many as have room before it."""
+    """Where each hint stands. The `last` stands at the right end, without its word where room is short; of the others
+    as many as have room before it, from the first on, and those that are `always` shown."""
     found: list[Place] = []
     end, at = width, 0
     if last is not None:
+        taken = sum(hint.width + 1 for hint in hints) + len(LINE) + last.width
+        last = last if taken <= width else last._replace(label="")
         end = max(0, width - 1 - last.width)  # the last column stays empty
         found.append(Place(end, end + last.width, last))
         end -= len(LINE)
+    kept = sum(hint.width + 1 for hint in hints if hint.always)
     for hint in hints:
-        if at + hint.width > end:
-            break
+        kept -= hint.width + 1 if hint.always else 0
+        if at + hint.width + kept > end:
+            continue
         found.append(Place(at, at + hint.width, hint))
         at += hint.width + 1
     return tuple(sorted(found))
@@ -95,7 +101,8 @@ class KeyBar(LateStyles, Widget):
         binding = active.binding
         key = self.app.get_key_display(binding)
         tooltip = active.tooltip or binding.description
-        return KeyHint(key, binding.description, tooltip, binding.key, active.enabled)
+        always = binding.action == "help"
+        return KeyHint(key, binding.description, tooltip, binding.key, active.enabled, always)
 
     # The mouse
 
@@ -138,7 +145,7 @@ class KeyBar(LateStyles, Widget):
         at = 0
         for place in places(self._hints, self._last, self.size.width):
             hint, (start, end, _) = place.hint, place
-            line = LINE if hint is self._last else ""
+            line = LINE if self._last is not None and hint.name == self._last.name else ""
             yield Segment(" " * (start - len(line) - at), self.get_component_rich_style("key-bar--text"))
             yield Segment(line, self.get_component_rich_style("key-bar--line"))
             state = "hovered-" if place == self._hovered else ""
@@ -146,5 +153,5 @@ class KeyBar(LateStyles, Widget):
                 self.get_component_rich_style(f"key-bar--{state}{part}") for part in ("key", "label")
             )
             yield Segment(hint.key, key)
-            yield Segment(f" {hint.label}", label)
+            yield Segment(f" {hint.label}" if hint.label else "", label)
             at = end

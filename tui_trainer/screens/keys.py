@@ -1,101 +1,44 @@
-"""All keys in one place: footer, help and command palette are made from this list."""
+"""All keys in one place: footer, help and command palette are made from these lists."""
 
 from __future__ import annotations
 
 from textual.binding import Binding
 
+# Of the app. The footer shows as many as have room, from the first on.
 BINDINGS: list[Binding] = [
     Binding("p", "pause", "Pause", id="run.pause", tooltip="Pause the training, or let it go on"),
-    Binding(
-        "c", "checkpoint", "Checkpoint", id="run.checkpoint", tooltip="Save a checkpoint at the next step"
-    ),
-    Binding(
-        "l",
-        "learning_rate",
-        "Learning rate",
-        id="run.learning_rate",
-        tooltip="Set the learning rate, now and for the rest of the run",
-    ),
-    Binding(
-        "e",
-        "epochs",
-        "Epochs",
-        show=False,
-        id="run.epochs",
-        tooltip="Train for more epochs than planned, or fewer",
-    ),
-    Binding(
-        "r",
-        "roll_back",
-        "Rollback",
-        id="run.roll_back",
-        tooltip="Go back to a checkpoint and on from there (asks)",
-    ),
-    Binding(
-        "s",
-        "stop",
-        "Stop",
-        id="run.stop",
-        tooltip="Stop now or after the epoch; the app stays open (asks first)",
-    ),
+    Binding("c", "checkpoint", "Checkpoint", id="run.checkpoint", tooltip="Save a checkpoint at the next step"),
+    Binding("l", "learning_rate", "Learning rate", id="run.learning_rate",
+            tooltip="Set the learning rate, now and for the rest of the run"),
+    Binding("e", "epochs", "Epochs", show=False, id="run.epochs",
+            tooltip="Train for more epochs than planned, or fewer"),
+    Binding("r", "roll_back", "Rollback", id="run.roll_back",
+            tooltip="Go back to a checkpoint and on from there (asks)"),
+    Binding("s", "stop", "Stop", id="run.stop",
+            tooltip="Stop now or after the epoch; the app stays open (asks first)"),
     Binding("q", "leave", "Quit", id="app.quit", tooltip="Save a checkpoint and quit (asks first)"),
-    Binding(
-        "question_mark", "help", "Help", key_display="?", id="app.help", tooltip="What is shown, and all keys"
-    ),
-    Binding(
-        "m", "metrics", "Metrics", id="charts.metrics", tooltip="Choose the charts from everything recorded"
-    ),
+    Binding("question_mark", "help", "Help", key_display="?", id="app.help", tooltip="What is shown, and all keys"),
+    Binding("m", "metrics", "Metrics", id="charts.metrics", tooltip="Choose the charts from everything recorded"),
     Binding("f", "full_chart", "Full", id="charts.full", tooltip="One chart over the whole screen, or back"),
     Binding("g", "machine", "Machine", id="view.machine", tooltip="GPUs, their processes, CPU, memory, disk"),
     Binding("f6,o", "runs", "Runs", id="app.runs", tooltip="All runs here: open, compare, delete"),
-    Binding(
-        "slash",
-        "log_filter",
-        "Filter log",
-        key_display="/",
-        show=False,
-        id="log.filter",
-        tooltip="Filter the log by a text; Esc clears it",
-    ),
-    Binding(
-        "v",
-        "log_level",
-        "Log level",
-        show=False,
-        id="log.level",
-        tooltip="Log: warnings, errors, output, everything",
-    ),
-    Binding(
-        "space",
-        "log_pause",
-        "Pause log",
-        show=False,
-        id="log.pause",
-        tooltip="Hold the log still, or follow it again",
-    ),
-    Binding(
-        "end", "log_follow", "Follow log", show=False, id="log.follow", tooltip="Show the newest log lines"
-    ),
-    Binding(
-        "y", "copy_folder", "Copy path", show=False, id="run.copy", tooltip="Copy the path of the run folder"
-    ),
-    Binding(
-        "ctrl+q,ctrl+c", "leave", "Quit", show=False, priority=True, id="app.leave", tooltip="The same as q"
-    ),
+    Binding("slash", "log_filter", "Filter log", key_display="/", show=False, id="log.filter",
+            tooltip="Filter the log by a text; Esc clears it"),
+    Binding("v", "log_level", "Log level", show=False, id="log.level",
+            tooltip="Log: warnings, errors, output, everything"),
+    Binding("space", "log_pause", "Pause log", key_display="Space", show=False, id="log.pause",
+            tooltip="Hold the log still, or follow it again"),
+    Binding("end", "log_follow", "Follow log", key_display="End", show=False, id="log.follow",
+            tooltip="Show the newest log lines"),
+    Binding("y", "copy_folder", "Copy path", show=False, id="run.copy", tooltip="Copy the path of the run folder"),
+    Binding("ctrl+q,ctrl+c", "leave", "Quit", key_display="^q", show=False, priority=True, id="app.leave",
+            tooltip="Save a checkpoint and quit, from any page (asks first)"),
     Binding("f1", "phase(1)", "Plan", show=False, id="phase.plan", tooltip="Phase 1: plan the run"),
-    Binding(
-        "f2", "phase(2)", "Baseline", show=False, id="phase.baseline", tooltip="Phase 2: train a baseline"
-    ),
-    Binding(
-        "f3", "phase(3)", "Diagnose", show=False, id="phase.diagnose", tooltip="Phase 3: find what limits it"
-    ),
-    Binding(
-        "f4", "phase(4)", "Optimize", show=False, id="phase.optimize", tooltip="Phase 4: search for better"
-    ),
-    Binding(
-        "f5", "phase(5)", "Finalize", show=False, id="phase.finalize", tooltip="Phase 5: train, test, export"
-    ),
-]
+    Binding("f2", "phase(2)", "Baseline", show=False, id="phase.baseline", tooltip="Phase 2: train a baseline"),
+    Binding("f3", "phase(3)", "Diagnose", show=False, id="phase.diagnose", tooltip="Phase 3: find what limits it"),
+    Binding("f4", "phase(4)", "Optimize", show=False, id="phase.optimize", tooltip="Phase 4: search for better"),
+    Binding("f5", "phase(5)", "Finalize", show=False, id="phase.finalize", tooltip="Phase 5: train, test, export"),
+]  # fmt: skip
 
 # For the chart that has the focus (Tab, a click, or f).
 CHART_BINDINGS: list[Binding] = [
@@ -104,24 +47,24 @@ CHART_BINDINGS: list[Binding] = [
             tooltip="y automatic, logarithmic or linear (the latter two show all values)"),
     Binding("a", "smoothing", "Smooth", id="chart.smoothing",
             tooltip="Smoothing of what is recorded within epochs: none, 0.6, 0.9, 0.97"),
-    Binding("plus,equals_sign", "zoom(1)", "Zoom in", key_display="+", id="chart.zoom_in", show=False,
+    Binding("plus,equals_sign", "zoom(1)", "Zoom in", key_display="+", show=False, id="chart.zoom_in",
             tooltip="Zoom in, around the cursor if there is one (also the mouse's wheel)"),
-    Binding("minus", "zoom(-1)", "Zoom out", key_display="-", id="chart.zoom_out", show=False, tooltip="Zoom out"),
-    Binding("left", "cursor(-1)", "Cursor left", key_display="←", id="chart.left", show=False,
+    Binding("minus", "zoom(-1)", "Zoom out", key_display="-", show=False, id="chart.zoom_out", tooltip="Zoom out"),
+    Binding("left", "cursor(-1)", "Cursor left", key_display="←", show=False, id="chart.left",
             tooltip="Cursor to the left: reads the recorded values (also the mouse)"),
-    Binding("right", "cursor(1)", "Cursor right", key_display="→", id="chart.right", show=False,
+    Binding("right", "cursor(1)", "Cursor right", key_display="→", show=False, id="chart.right",
             tooltip="Cursor to the right"),
-    Binding("shift+left,left_square_bracket", "pan(-1)", "Earlier", key_display="[", id="chart.earlier", show=False,
+    Binding("shift+left,left_square_bracket", "pan(-1)", "Earlier", key_display="[", show=False, id="chart.earlier",
             tooltip="Zoomed in: earlier (also Shift and ←)"),
-    Binding("shift+right,right_square_bracket", "pan(1)", "Later", key_display="]", id="chart.later", show=False,
+    Binding("shift+right,right_square_bracket", "pan(1)", "Later", key_display="]", show=False, id="chart.later",
             tooltip="Zoomed in: later (also Shift and →)"),
-    Binding("0,home", "follow", "Follow", id="chart.follow", show=False,
+    Binding("0,home", "follow", "Follow", show=False, id="chart.follow",
             tooltip="The whole run again, up to the newest values"),
-    Binding("up", "other(-1)", "Previous chart", key_display="↑", id="chart.previous", show=False,
+    Binding("up", "other(-1)", "Previous chart", key_display="↑", show=False, id="chart.previous",
             tooltip="The chart before, where not all have room"),
-    Binding("down", "other(1)", "Next chart", key_display="↓", id="chart.next", show=False, tooltip="The next chart"),
-    Binding("enter", "full", "Full", id="chart.full", show=False, tooltip="The same as f"),
-    Binding("escape", "back", "Back", id="chart.back", key_display="Esc", show=False,
+    Binding("down", "other(1)", "Next chart", key_display="↓", show=False, id="chart.next", tooltip="The next chart"),
+    Binding("enter", "full", "Full", key_display="Enter", show=False, id="chart.full", tooltip="The same as f"),
+    Binding("escape", "back", "Back", key_display="Esc", id="chart.back",
             tooltip="Without the cursor; then back to all charts; then out of the charts"),
 ]  # fmt: skip
 
@@ -133,27 +76,30 @@ OWN_ACTIONS = frozenset(
 PANEL_ACTIONS = frozenset(item.action for item in BINDINGS if (item.id or "").startswith(("charts.", "log.")))
 """What needs a run's charts and log in front."""
 
-BACK = Binding("escape", "close", "Back", id="page.back", tooltip="Back to where this was opened from")
+BACK = Binding(
+    "escape,q", "close", "Back", key_display="Esc", id="page.back",
+    tooltip="Back to where this was opened from (also q)",
+)  # fmt: skip
+
+# On the list of runs: on the table itself, and on its screen.
+RUN_TABLE_BINDINGS: list[Binding] = [
+    Binding("enter", "select_cursor", "Open", key_display="Enter", id="runs.open",
+            tooltip="Show this run, read only"),
+    Binding("home", "scroll_top", "First", key_display="Home", show=False, id="runs.first", tooltip="To the first run"),
+    Binding("end", "scroll_bottom", "Last", key_display="End", show=False, id="runs.last", tooltip="To the last run"),
+    Binding("space", "screen.mark", "Mark", key_display="Space", id="runs.mark", tooltip="Mark this run for comparing"),
+]  # fmt: skip
 
 RUNS_BINDINGS: list[Binding] = [
     BACK,
     Binding("c", "compare", "Compare", id="runs.compare", tooltip="Compare the marked runs"),
-    Binding(
-        "b",
-        "overlay",
-        "Behind",
-        id="runs.overlay",
-        tooltip="Draw the marked runs' curves behind this run's charts; this run itself: no longer",
-    ),
+    Binding("b", "overlay", "Behind", id="runs.overlay",
+            tooltip="Draw the marked runs behind the charts (b on this run: no longer)"),
     Binding("s", "sort(1)", "Sort", id="runs.sort", tooltip="Sort by the next column"),
-    Binding(
-        "S", "sort(-1)", "Sort left", show=False, id="runs.sort_left", tooltip="Sort by the column before"
-    ),
+    Binding("S", "sort(-1)", "Sort left", show=False, id="runs.sort_left", tooltip="Sort by the column before"),
     Binding("r", "turn", "Reverse", show=False, id="runs.reverse", tooltip="Sort the other way round"),
-    Binding(
-        "x,delete", "delete", "Delete", id="runs.delete", tooltip="Delete this run for good (asks first)"
-    ),
-]
+    Binding("x,delete", "delete", "Delete", id="runs.delete", tooltip="Delete this run for good (asks first)"),
+]  # fmt: skip
 
 COMPARE_BINDINGS: list[Binding] = [
     Binding("m", "metric(1)", "Next metric", id="compare.metric", tooltip="Show the next metric in the chart"),
@@ -161,3 +107,13 @@ COMPARE_BINDINGS: list[Binding] = [
             tooltip="Show the metric before"),
     BACK,
 ]  # fmt: skip
+
+MACHINE_BINDINGS: list[Binding] = [
+    Binding("escape,q,g", "close", "Back", key_display="Esc", id="machine.back",
+            tooltip="Back to where this was opened from (also q and g)"),
+]  # fmt: skip
+
+ALL_BINDINGS: list[Binding] = [
+    *BINDINGS, *CHART_BINDINGS, *RUN_TABLE_BINDINGS, *RUNS_BINDINGS, *COMPARE_BINDINGS[:-1], *MACHINE_BINDINGS,
+]  # fmt: skip
+"""What a user may give other keys, by their ids."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_trainer.config.errors import UserError
+from tui_trainer.config.wording import class_name
 from tui_trainer.engine.events import LogLine
 from tui_trainer.session.launching import AlreadyDone, Options
 from tui_trainer.session.log_lines import lines_for
@@ -71,7 +72,9 @@ def _not_started(outcome: Outcome) -> int:
         return error.exit_code
     if error is not None:
         said = clean_text(error)
-        print(f"mltrainer-tui: the run could not be started: {type(error).__name__}: {said}", file=sys.stderr)
+        print(
+            f"mltrainer-tui: the run could not be started: {class_name(type(error))}: {said}", file=sys.stderr
+        )
         return 1
     return 128 + outcome.signal if outcome.signal else 0
 
@@ -101,7 +104,7 @@ def _follow(session: RunSession, error: BaseException) -> None:
     from tui_trainer.reports.printer import HeadlessPrinter
 
     print(
-        f"The screen failed ({type(error).__name__}: {clean_text(error, limit=300)}). The training goes on; its "
+        f"The screen failed ({class_name(type(error))}: {clean_text(error, limit=300)}). The training goes on; its "
         f"progress follows. The traceback is in {session.folder / 'output.log'}.",
         file=sys.stderr,
     )

@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from tui_trainer.screens.late_styles import LateStyles
 from tui_trainer.screens.log_history import LogFilter
-from tui_trainer.session.wording import cell_width, clean_text, crop
+from tui_trainer.session.wording import clean_text, crop, wrap
 
 if TYPE_CHECKING:
     from rich.style import Style
@@ -289,34 +289,3 @@ def _wrapped(entry: LogEntry, width: int) -> list[Line]:
     return [
         Line(moment if not index else "", part, entry.level, entry.number) for index, part in enumerate(parts)
     ]
-
-
-def wrap(text: str, width: int) -> list[str]:
-    """`text` in pieces of at most `width` cells, broken at spaces where there are any."""
-    if cell_width(text) <= width:
-        return [text]
-    parts: list[str] = []
-    start = 0
-    while start < len(text):
-        end = _fitting(text, start, width)
-        if end < len(text):
-            space = text.rfind(" ", start + 1, end + 1)
-            end = space if space > start + (end - start) // 2 else end
-        parts.append(text[start:end].rstrip(" ") if end < len(text) else text[start:])
-        start = end
-        while start < len(text) and text[start] == " ":
-            start += 1
-    return parts
-
-
-def _fitting(text: str, start: int, width: int) -> int:
-    """Where a piece from `start` on ends that fills at most `width` cells; it takes one character at least."""
-    piece = text[start : start + width]
-    if piece.isascii():
-        return start + len(piece)
-    used = 0
-    for place in range(start, len(text)):
-        used += cell_width(text[place])
-        if used > width:
-            return max(start + 1, place)
-    return len(text)

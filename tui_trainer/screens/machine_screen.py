@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.screen import Screen
 
 from tui_trainer.screens import machine
 from tui_trainer.screens.gauges import Gauge, bar, spark
 from tui_trainer.screens.key_bar import KeyBar
+from tui_trainer.screens.keys import MACHINE_BINDINGS
 from tui_trainer.screens.resizing import outdated
 from tui_trainer.screens.rows import Rows
 from tui_trainer.session.wording import clean_text, crop
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+    from textual.binding import BindingType
     from textual.events import Resize
 
     from tui_trainer.engine.events import ResourceSampled
@@ -33,12 +34,11 @@ class MachineScreen(Screen[None]):
 
     shows_own_run = True
 
-    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]  # Textual types it wider
-        Binding("g,escape,q", "app.pop_screen", "Back", key_display="Esc", id="machine.close"),
-    ]
+    help_bindings = (*MACHINE_BINDINGS,)
+    BINDINGS: ClassVar[list[BindingType]] = [*MACHINE_BINDINGS]
 
     def __init__(self, glyphs: Glyphs, view: RunView) -> None:
-        super().__init__(classes="-ascii" if glyphs.ascii else None)
+        super().__init__()
         self._glyphs = glyphs
         self._view = view
 
@@ -66,6 +66,10 @@ class MachineScreen(Screen[None]):
         self.query_one("#page").border_title = machine.machine_title(view)
         page.styles.height = len(rows)
         page.set_rows(rows)
+
+    def action_close(self) -> None:
+        """Back to the run."""
+        self.dismiss()
 
 
 def page_rows(view: RunView, width: int, glyphs: Glyphs) -> list[Row]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tui_trainer.screens.app import MLTrainerApp, Outcome
 from tui_trainer.screens.captured import LINE_LIMIT, OUTPUT_LOG, OutputTail, send_output_to
 from tui_trainer.screens.chart_memory import ChartMemory
-from tui_trainer.screens.keys import BINDINGS, CHART_BINDINGS
+from tui_trainer.screens.keys import ALL_BINDINGS
 from tui_trainer.screens.painting import Painter
 from tui_trainer.screens.preferences import load_preferences, preferences_folder
 from tui_trainer.screens.terminal import Terminal, wants_ascii
@@ -52,7 +52,7 @@ def open_app(
                 name=name,
                 terminal=terminal,
                 ascii=ascii_only,
-                preferences=load_preferences(preferences_folder(os.environ), [*BINDINGS, *CHART_BINDINGS]),
+                preferences=load_preferences(preferences_folder(os.environ), ALL_BINDINGS),
                 chart_memory=ChartMemory.of_user(),
                 run_roots=run_roots,
             )

@@ -14,6 +14,7 @@ from tui_trainer.session.wording import (
     format_metric,
     format_number,
     format_rate,
+    wrap,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def run_rows(view: RunView, width: int, height: int, glyphs: Glyphs) -> list[Row
     rows = [*_progress_rows(view, width, glyphs), *_pace_rows(view, width)]
     table = metric_table(view, width)
     state = _state_rows(view, width)
+    state += _message_rows(view, width, height - len(rows) - len(state))
     roomy = len(rows) + len(table) + len(state) + 2 <= height
     blank: list[Row] = [()] if roomy else []
     room = height - len(rows) - len(state)
@@ -193,9 +195,19 @@ def _state_rows(view: RunView, width: int) -> list[Row]:
     if view.finished is not None:
         word, role = STATUS_WORDS.get(view.status, (view.status, "text"))
         rows.append(_fact("result", word, width, role))
-        if view.message:
-            rows.append(((crop(view.message, width), role),))
     return rows
+
+
+def _message_rows(view: RunView, width: int, most: int) -> list[Row]:
+    """The run's last words, in as many lines as there is room for, one at least."""
+    if view.finished is None or not view.message:
+        return []
+    _, role = STATUS_WORDS.get(view.status, (view.status, "text"))
+    width, most = max(1, width), max(1, most)
+    lines = wrap(view.message, width)
+    if len(lines) > most:
+        lines[most - 1 :] = [crop(" ".join(lines[most - 1 :]), width)]
+    return [((line, role),) for line in lines]
 
 
 def epoch_rows(view: RunView, width: int, height: int) -> list[Row]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from textual.binding import Binding
 
 KEYS_FILE, STATE_FILE = "keys.yaml", "state.json"
+OTHER_PAGES = {"runs", "compare"}  # kinds of actions, by the first word of their ids
+RUN_PAGE = {"run", "charts", "chart", "log", "machine"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,14 @@ def _usable(
         del others[name]
         for other, taken in others.items():
             both = set(keys[name].split(",")) & set(taken.split(","))
-            if both:
+            if both and _meet(name, other):
                 notes.append(f"{path}: {name} cannot have {min(both)}, which is the key of {other}.")
                 del keys[name]
                 break
     return keys, notes
+
+
+def _meet(first: str, second: str) -> bool:
+    """Whether two actions can be had on the same page: those of the list of runs stand on one of their own."""
+    kinds = {first.partition(".")[0], second.partition(".")[0]}
+    return len(kinds) == 1 or not (kinds & OTHER_PAGES and kinds <= OTHER_PAGES | RUN_PAGE)

@@ -51,8 +51,6 @@ class ReplayScreen(BaselineScreen):
 
     def on_mount(self) -> None:
         """Begin to read."""
-        if self._glyphs.ascii:
-            self.add_class("-ascii")
         self._feed.start()
 
     def on_unmount(self) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.style import Style
 from rich.text import Text
 from textual import on, work
-from textual.binding import Binding
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import DataTable
@@ -18,7 +17,7 @@ from tui_trainer.screens.chart_options import MOST_OVERLAYS
 from tui_trainer.screens.comparison import MOST_RUNS, CompareScreen
 from tui_trainer.screens.dialogs import Confirm
 from tui_trainer.screens.key_bar import KeyBar
-from tui_trainer.screens.keys import RUNS_BINDINGS
+from tui_trainer.screens.keys import RUN_TABLE_BINDINGS, RUNS_BINDINGS
 from tui_trainer.screens.late_styles import LateStyles
 from tui_trainer.screens.replay import ReplayScreen
 from tui_trainer.screens.resizing import outdated
@@ -67,19 +66,7 @@ EMPTY = (
 class RunTable(LateStyles, DataTable[Text]):
     """The list. Enter opens what the cursor is on; Space marks it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "enter",
-            "select_cursor",
-            "Open",
-            key_display="Enter",
-            id="runs.open",
-            tooltip="Show this run, read only",
-        ),
-        Binding("home", "scroll_top", "First", show=False, id="runs.first", tooltip="To the first run"),
-        Binding("end", "scroll_bottom", "Last", show=False, id="runs.last", tooltip="To the last run"),
-        Binding("space", "screen.mark", "Mark", id="runs.mark", tooltip="Mark this run for comparing"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*RUN_TABLE_BINDINGS]
 
 
 class RunsScreen(Screen[None]):
@@ -89,8 +76,7 @@ class RunsScreen(Screen[None]):
     """
 
     shows_own_run = False
-    has_panels = False  # charts and log, that keys of the app are for
-    help_bindings = (*RunTable.BINDINGS, *RUNS_BINDINGS)
+    help_bindings = (*RUN_TABLE_BINDINGS, *RUNS_BINDINGS)
     BINDINGS: ClassVar[list[BindingType]] = [*RUNS_BINDINGS]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012 (read from the class)
     VERTICAL_BREAKPOINTS = [(0, "-tiny"), (16, "-short"), (30, "-tall"), (42, "-high")]  # noqa: RUF012
@@ -146,8 +132,6 @@ class RunsScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Read the list at once, and again while it is looked at."""
-        if self._glyphs.ascii:
-            self.add_class("-ascii")
         self.query_one("#details", Rows).set_title("Run")
         self.query_one(RunTable).focus()
         self.set_interval(REFRESH_S, self._look)

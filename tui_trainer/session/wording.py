@@ -148,6 +148,37 @@ def crop(text: str, width: int) -> str:
     return "".join(kept) + "…"
 
 
+def wrap(text: str, width: int) -> list[str]:
+    """`text` in pieces of at most `width` cells, broken at spaces where there are any."""
+    if cell_width(text) <= width:
+        return [text]
+    parts: list[str] = []
+    start = 0
+    while start < len(text):
+        end = _fitting(text, start, width)
+        if end < len(text):
+            space = text.rfind(" ", start + 1, end + 1)
+            end = space if space > start + (end - start) // 2 else end
+        parts.append(text[start:end].rstrip(" ") if end < len(text) else text[start:])
+        start = end
+        while start < len(text) and text[start] == " ":
+            start += 1
+    return parts
+
+
+def _fitting(text: str, start: int, width: int) -> int:
+    """Where a piece from `start` on ends that fills at most `width` cells; it takes one character at least."""
+    piece = text[start : start + width]
+    if piece.isascii():
+        return start + len(piece)
+    used = 0
+    for place in range(start, len(text)):
+        used += cell_width(text[place])
+        if used > width:
+            return max(start + 1, place)
+    return len(text)
+
+
 def _char_width(char: str) -> int:
     if unicodedata.category(char) in _WIDTHLESS:
         return 0
