@@ -108,11 +108,7 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     counters = state["counters"]
     trainer.consecutive_skips, trainer.skipped = counters["consecutive_skips"], counters["skipped"]
     trainer.overflowed, trainer.first_anomaly = counters["overflowed"], counters["first_anomaly"]
-    if "memory" in state:  # not in files of earlier versions
-        memory = state["memory"]
-        trainer.step_runner.memory.load_state_dict(memory["training"])
-        trainer.validation_memory.load_state_dict(memory["validation"])
-        trainer.step_runner.shares.load_state_dict(memory["loss_shares"])
+    keep_in_memory(trainer, state)
     trainer.last_learning_rate = state["last_learning_rate"]
     trainer.interventions = [dict(item) for item in state.get("interventions", ())]
     trainer.history = list(state["history"])
@@ -125,6 +121,15 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
             "changed. Resume with the same data and versions, or start a new run with model.init_from."
         )
     restore_rng_state(state["rng"])
+
+
+def keep_in_memory(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Go on with batches in the pieces that were found to fit into memory."""
+    if "memory" in state:  # not in files of earlier versions
+        memory = state["memory"]
+        trainer.step_runner.memory.load_state_dict(memory["training"])
+        trainer.validation_memory.load_state_dict(memory["validation"])
+        trainer.step_runner.shares.load_state_dict(memory["loss_shares"])
 
 
 def go_back(trainer: Trainer, state: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui_trainer.data.seeds import restore_rng_state
 from tui_trainer.engine.events import from_json_number
-from tui_trainer.engine.state import load_weights
+from tui_trainer.engine.state import keep_in_memory, load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -58,6 +58,8 @@ def transplant(trainer: Trainer, state: dict[str, Any], changed: Collection[str]
     counters = state["counters"]
     trainer.skipped, trainer.overflowed = counters["skipped"], counters["overflowed"]
     trainer.first_anomaly = counters["first_anomaly"]
+    if not other_model:
+        keep_in_memory(trainer, state)
     trainer.last_learning_rate = None
     trainer.interventions = [dict(item) for item in state.get("interventions", ())]
     trainer.history = list(state["history"])
