@@ -1,4 +1,7 @@
-"""`python -m benchmarks [speed|memory|startup|checkpoint|app|replay|all]`: measure, and print a table."""
+"""`python -m benchmarks [speed|memory|startup|checkpoint|app|replay|all]`: measure, and print a table.
+
+`python -m benchmarks diagnostics` has options of its own.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,10 @@ PARTS = ("speed", "memory", "startup", "checkpoint", "app", "replay", "all")
 
 def main() -> int:
     """Exit code 1 when a limit of memory, startup, checkpoint, app or replay was missed."""
+    if sys.argv[1:2] == ["diagnostics"]:
+        from benchmarks.diagnostics import command
+
+        return command.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("part", nargs="?", choices=PARTS, default="all")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="torch threads")
