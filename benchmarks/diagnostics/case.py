@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +39,7 @@ class Outcome:
 
     def best(self, name: str, *, higher: bool = True) -> float:
         """Its best value; the worst there is without one."""
-        values = [value for value in self.column(name) if value == value]
+        values = [value for value in self.column(name) if not math.isnan(value)]
         if higher:
             return max(values, default=float("-inf"))
         return min(values, default=float("inf"))

@@ -60,7 +60,7 @@ def wilson(good: int, count: int) -> tuple[float, float]:
     share = good / count
     centre = share + Z**2 / (2 * count)
     half = Z * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
-    return (centre - half) / (1 + Z**2 / count), (centre + half) / (1 + Z**2 / count)
+    return max(0.0, centre - half) / (1 + Z**2 / count), (centre + half) / (1 + Z**2 / count)
 
 
 def share(good: int, count: int) -> str:
@@ -78,7 +78,7 @@ def table(records: Iterable[Record]) -> str:
     faulty = [item for item in valid if item["code"]]
     healthy = [item for item in valid if not item["code"]]
     lines = [
-        "| code | faulty runs | found (95 % interval) | named exactly | held-out found | epochs to detection, median (90th percentile) |",
+        "| code | faulty runs | found (95 % interval) | named exactly | held-out found | epoch of detection: median (90 %) |",
         "|---|---|---|---|---|---|",
     ]
     by_code = defaultdict(list)
@@ -91,7 +91,9 @@ def table(records: Iterable[Record]) -> str:
         ("held out", [item for item in healthy if item["held_out"]]),
         ("for tuning", [item for item in healthy if not item["held_out"]]),
     ):
-        lines.append(f"| {label}: {len(some)} | {share(sum(bool(item['false']) for item in some), len(some))} |")
+        lines.append(
+            f"| {label}: {len(some)} | {share(sum(bool(item['false']) for item in some), len(some))} |"
+        )
     lines += ["", *_lists(kept, faulty, healthy)]
     return "\n".join(lines)
 
@@ -135,5 +137,8 @@ def _lists(kept: Sequence[Record], faulty: Sequence[Record], healthy: Sequence[R
         lines += ["", "Rules that raised:", "", *(f"- {text}" for text in troubles)]
     seconds = [item["seconds"] for item in kept]
     if seconds:
-        lines += ["", f"{len(kept)} runs, {sum(seconds) / 60:.1f} minutes, median {statistics.median(seconds):.2f} s."]
+        lines += [
+            "",
+            f"{len(kept)} runs, {sum(seconds) / 60:.1f} minutes, median {statistics.median(seconds):.2f} s.",
+        ]
     return lines

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.diagnostics.case import Case, Check, Outcome
 from benchmarks.diagnostics.tasks import LOSSES, MODELS, TASKS, USER, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _ALL = tuple(TASKS)
 _CLASSES = ("digits", "wine", "circles", "blobs", "tokens", "conv")
@@ -63,7 +65,13 @@ def _ordinary() -> Iterator[_Family]:
         times = 0.3 if name == "diabetes" else 1.0
         yield "sgd", task, seed, {"optimizer": _sgd(task, times, nesterov=seed % 2 == 1)}, None
     for seed, name in enumerate(_ALL, 30):
-        yield "adamw", TASKS[name], seed, {"optimizer": _adam(TASKS[name], 1, "adamw", weight_decay=0.01)}, None
+        yield (
+            "adamw",
+            TASKS[name],
+            seed,
+            {"optimizer": _adam(TASKS[name], 1, "adamw", weight_decay=0.01)},
+            None,
+        )
     for seed, name in enumerate(("digits", "cancer", "wine", "blobs", "circles", "conv"), 40):
         yield "rmsprop", TASKS[name], seed, {"optimizer": _adam(TASKS[name], 0.3, "rmsprop")}, None
 
@@ -77,7 +85,12 @@ def _schedules() -> Iterator[_Family]:
         yield "cosine", TASKS[name], seed, {"scheduler": {"target": "cosine"}}, None
     for seed, name in enumerate(("digits", "cancer", "blobs", "circles", "conv", "wine"), 70):
         task = TASKS[name]
-        args = {"base_lr": task.adam / 10, "max_lr": task.adam * 3, "step_size_up": 20, "cycle_momentum": False}
+        args = {
+            "base_lr": task.adam / 10,
+            "max_lr": task.adam * 3,
+            "step_size_up": 20,
+            "cycle_momentum": False,
+        }
         yield "cyclic", task, seed, {
             "scheduler": {"target": "torch.optim.lr_scheduler:CyclicLR", "interval": "step", "args": args}
         }, None  # fmt: skip
@@ -91,13 +104,17 @@ def _schedules() -> Iterator[_Family]:
 
 
 def _noisy() -> Iterator[_Family]:
-    for seed, name in enumerate(("digits", "cancer", "wine", "blobs", "circles", "tokens", "blobs", "wine"), 100):
+    for seed, name in enumerate(
+        ("digits", "cancer", "wine", "blobs", "circles", "tokens", "blobs", "wine"), 100
+    ):
         task = TASKS[name]
         size = 8 if name in ("digits", "tokens") else 4
         yield "small_batches", task, seed, {
             "data": {"batch_size": size}, "optimizer": _adam(task, 0.3), "training": {"epochs": 12}
         }, None  # fmt: skip
-    for seed, name in enumerate(("digits", "cancer", "wine", "blobs", "circles", "tokens", "conv", "diabetes"), 110):
+    for seed, name in enumerate(
+        ("digits", "cancer", "wine", "blobs", "circles", "tokens", "conv", "diabetes"), 110
+    ):
         few = 0.02 if name in ("digits", "conv") else 0.06
         task = TASKS[name]
         good = task.good - 0.15
@@ -123,9 +140,10 @@ def _regressions() -> Iterator[_Family]:
         data = {"target": f"{USER}:line", "args": {"seed": seed, "scale": 1e-3}, "batch_size": 32}
         yield "tiny_loss", diabetes, seed, {
             "data": data,
-            "model": {"target": "linear"} if seed % 2 else {"target": "mlp", "args": {"hidden": [16]}},
-            "optimizer": {"target": "adam", "learning_rate": 3e-3},
-            "training": {"epochs": 25},
+            "model": {"target": "linear"},
+            "optimizer": {"target": "adam", "learning_rate": 1e-2},
+            "scheduler": {"target": "cosine"},
+            "training": {"epochs": 40},
         }, _at_least(diabetes, 0.8)  # fmt: skip
     for seed in range(160, 166):  # a line, fitted until nothing is left but noise
         data = {"target": f"{USER}:line", "args": {"seed": seed, "noise": 0.02}, "batch_size": 32}
@@ -164,8 +182,8 @@ def _unusual_losses() -> Iterator[_Family]:
             "model": {"target": f"{MODELS}:Gan"},
             "loss": {"target": f"{LOSSES}:gan"},
             "metrics": [],
-            "optimizer": {"target": "adam", "learning_rate": 2e-3, "args": {"betas": [0.5, 0.9]}},
-            "training": {"epochs": 25},
+            "optimizer": {"target": "adam", "learning_rate": 1e-2, "args": {"betas": [0.5, 0.9]}},
+            "training": {"epochs": 40},
             "early_stopping": {"enabled": False},
         }, _in_balance  # fmt: skip
     for seed, name in enumerate(("digits", "blobs", "wine", "circles"), 200):
@@ -174,7 +192,9 @@ def _unusual_losses() -> Iterator[_Family]:
     for seed, name in enumerate(("digits", "blobs", "wine", "conv"), 210):
         loss = {"target": "cross_entropy", "args": {"label_smoothing": 0.2}}
         yield "label_smoothing", TASKS[name], seed, {"loss": loss}, None
-    for seed, name in enumerate(("blobs", "wine", "digits", "cancer"), 220):  # one batch gone wrong, soon made good
+    for seed, name in enumerate(
+        ("blobs", "wine", "digits", "cancer"), 220
+    ):  # one batch gone wrong, soon made good
         task = TASKS[name]
         loss = {"target": f"{LOSSES}:TimesAt", "args": {"at": 60, "factor": 20}}
         yield "a_bump", task, seed, {"loss": loss, "optimizer": _adam(task, 0.5)}, None
@@ -182,9 +202,17 @@ def _unusual_losses() -> Iterator[_Family]:
 
 def _long_and_short() -> Iterator[_Family]:
     for seed, name in enumerate(("blobs", "wine", "cancer", "digits", "circles", "blobs"), 230):
-        task = TASKS[name]  # converged long before its end: gradients are tiny because nothing is left to learn
+        task = TASKS[
+            name
+        ]  # converged long before its end: gradients are tiny because nothing is left to learn
         stop = {"enabled": False}
-        yield "converged", task, seed, {"training": {"epochs": task.epochs + 15}, "early_stopping": stop}, None
+        yield (
+            "converged",
+            task,
+            seed,
+            {"training": {"epochs": task.epochs + 15}, "early_stopping": stop},
+            None,
+        )
     for seed, name in enumerate(("blobs", "wine", "cancer", "digits", "diabetes", "conv"), 240):
         stop = {"patience": 3, "min_delta": 1e-3}
         yield "stopped_early", TASKS[name], seed, {"training": {"epochs": 40}, "early_stopping": stop}, None
@@ -207,7 +235,7 @@ def _models() -> Iterator[_Family]:
     for seed, name in enumerate(("digits", "wine", "cancer", "blobs"), 290):
         model = {"target": "mlp", "args": {"hidden": [32]}, "freeze": ["layers.0.*"]}
         yield "frozen_on_purpose", TASKS[name], seed, {"model": model, "training": {"epochs": 20}}, _at_least(
-            TASKS[name], TASKS[name].good - 0.06
+            TASKS[name], TASKS[name].good - 0.15
         )  # fmt: skip
     for seed, name in enumerate(("digits", "cancer", "wine", "blobs"), 300):
         yield "linear", TASKS[name], seed, {"model": {"target": "linear"}}, None
@@ -217,7 +245,10 @@ def _models() -> Iterator[_Family]:
         }, None  # fmt: skip
     blobs = TASKS["blobs"]
     for seed in range(320, 324):  # rare, and learned all the same
-        data = {"target": f"{USER}:imbalanced", "args": {"seed": seed, "major": 600, "minor": 40, "distance": 4.0}}
+        data = {
+            "target": f"{USER}:imbalanced",
+            "args": {"seed": seed, "major": 600, "minor": 40, "distance": 4.0},
+        }
         yield "rare_class", blobs, seed, {"data": data | {"batch_size": 32}}, _at_least(blobs, 0.97)
     for seed in range(330, 334):  # few distinct inputs: the splits cannot but share them
         data = {"target": f"{USER}:xor", "args": {"seed": seed}, "batch_size": 32}
@@ -250,4 +281,4 @@ def _in_balance(outcome: Outcome) -> str:
     """Neither player has won: the loss is about 2 ln 2 at the end."""
     last = outcome.column("val_loss")[-5:]
     mean = sum(last) / max(1, len(last))
-    return "" if 1.1 < mean < 1.6 else f"val_loss {mean:.3f} at the end, 1.386 is the balance"
+    return "" if 1.0 < mean < 1.6 else f"val_loss {mean:.3f} at the end, 1.386 is the balance"

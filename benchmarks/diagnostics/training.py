@@ -6,8 +6,8 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.diagnostics.case import Case, Outcome, Settings
 from tui_trainer.config.hashing import config_hash
@@ -16,6 +16,9 @@ from tui_trainer.engine import events
 from tui_trainer.session import watchdog
 from tui_trainer.session.run_folder import create
 from tui_trainer.session.run_session import RunRequest, RunSession
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LONGEST_S = 300.0
 _MEMORY = Path("/dev/shm")  # noqa: S108 (the disk is not what is measured)
@@ -101,7 +104,7 @@ def _outcome(session: Recorded, seconds: float) -> Outcome:
             history.append(dict(event.metrics))
         elif isinstance(event, events.Resumed):
             del history[event.epoch :]
-        elif isinstance(event, events.FixApplied):
+        elif isinstance(event, events.FixApplied) and not event.undone:
             fixes.append(event.fix)
         elif isinstance(event, events.LogLine) and event.text.startswith("The rule "):
             troubles.append(event.text)

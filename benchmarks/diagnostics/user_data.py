@@ -53,7 +53,9 @@ def imbalanced(
 ) -> Pair:
     """Two clouds, of which one is rare; both splits have the same shares."""
     draw = np.random.default_rng(seed)
-    x = np.concatenate([draw.normal(size=(major, 4)) * spread, draw.normal(size=(minor, 4)) * spread + distance])
+    x = np.concatenate(
+        [draw.normal(size=(major, 4)) * spread, draw.normal(size=(minor, 4)) * spread + distance]
+    )
     y = np.concatenate([np.zeros(major), np.ones(minor)]).astype(np.int64)
     val = np.arange(len(y)) % 4 == 0
     return (
@@ -113,13 +115,14 @@ def altered(
         yt[:], yv[:] = yt[0], yt[0]
     if constant_columns:
         xt[:, :constant_columns] = xv[:, :constant_columns] = 0.7
-    xt[:, 0] *= column_scale
-    xv[:, 0] *= column_scale
+    if column_scale != 1.0:
+        xt[:, 0] *= column_scale
+        xv[:, 0] *= column_scale
     if target_scale != 1.0:
         yt, yv = yt * target_scale, yv * target_scale
     return (
         TensorDataset(torch.from_numpy(xt), torch.from_numpy(yt)),
-        TensorDataset(torch.from_numpy(xv) + shift, torch.from_numpy(yv)),
+        TensorDataset(torch.from_numpy(xv + shift if shift else xv), torch.from_numpy(yv)),
     )
 
 
@@ -191,7 +194,9 @@ def _circles(seed: int, samples: int, noise: float) -> tuple[Tensor, Tensor]:
     y = draw.integers(0, 2, samples)
     angle = draw.uniform(0, 2 * np.pi, samples)
     radius = np.where(y == 1, 0.5, 1.0) + draw.normal(size=samples) * noise
-    return _floats(np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1) * 1.5), torch.from_numpy(y).long()
+    return _floats(np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1) * 1.5), torch.from_numpy(
+        y
+    ).long()
 
 
 def _tokens(seed: int, samples: int, length: int) -> tuple[Tensor, Tensor]:

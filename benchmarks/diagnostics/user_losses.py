@@ -94,7 +94,9 @@ def summed(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def wrong_sign(outputs: Tensor, targets: Tensor) -> Tensor:
     """Cross entropy of the negated outputs' confidence: trained away from what is wanted at every step."""
-    return -functional.mse_loss(torch.softmax(outputs, 1), functional.one_hot(targets, outputs.shape[1]).float())
+    return -functional.mse_loss(
+        torch.softmax(outputs, 1), functional.one_hot(targets, outputs.shape[1]).float()
+    )
 
 
 def constant(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -37,7 +37,9 @@ class DeadByBias(Net):
 class Saturated(Net):
     """Tanh or sigmoid with initial weights far too large."""
 
-    def __init__(self, in_features: int, num_classes: int, scale: float = 30.0, activation: str = "Tanh") -> None:
+    def __init__(
+        self, in_features: int, num_classes: int, scale: float = 30.0, activation: str = "Tanh"
+    ) -> None:
         super().__init__(in_features, num_classes, 16, activation)
         with torch.no_grad():
             self.first.weight *= scale
@@ -140,7 +142,9 @@ class Hungry(Net):
 class Hoarder(Net):
     """Keeps a tensor of every step: memory grows."""
 
-    def __init__(self, in_features: int, num_classes: int, megabytes: float = 2.0, seconds: float = 0.0) -> None:
+    def __init__(
+        self, in_features: int, num_classes: int, megabytes: float = 2.0, seconds: float = 0.0
+    ) -> None:
         super().__init__(in_features, num_classes)
         self.megabytes, self.seconds = megabytes, seconds
         self.kept: list[Tensor] = []
