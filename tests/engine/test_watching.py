@@ -17,6 +17,7 @@ from tests.engine.conftest import merged
 from tests.runs import differences, load_last, metric_log
 from tui_trainer.config.hashing import config_hash
 from tui_trainer.config.loading import LoadedConfig, parse_config
+from tui_trainer.diagnostics.registry import CODES
 from tui_trainer.session.run_folder import create
 from tui_trainer.session.run_session import RunRequest, RunSession
 
@@ -68,7 +69,8 @@ WATCHERS: dict[str, dict[str, Any]] = {
         "monitoring": {"log_every_n_steps": 1},
         "checkpoint": {"checkpoint_every_n_epochs": 1, "checkpoint_every_n_minutes": 0.00001},
     },
-    "rules off": {"diagnostics": {"disabled": ["data_quality", "nan_loss"]}},
+    "rules off": {"diagnostics": {"disabled": list(CODES)}, "monitoring": {"probe_every_n_epochs": 0}},
+    "repairs by itself": {"diagnostics": {"on_trigger": "fix"}},
 }
 
 

@@ -26,14 +26,9 @@ def transplant(trainer: Trainer, state: dict[str, Any], changed: Collection[str]
     """
     parts = trainer.parts
     other_model = _touched(changed, "model.") and not _same_weights(parts.model, state["model_state_dict"])
-    other_order = _touched(changed, "data.", "seed")
-    if other_model:
-        _load_what_fits(parts.model, state["model_state_dict"])
-    else:
-        load_weights(parts.model, state["model_state_dict"])
-    if parts.loss.module is not None and not _touched(changed, "loss."):
-        load_weights(parts.loss.module, state["loss_state_dict"])
-    if not (other_model or _touched(changed, "optimizer.target", "optimizer.args", "loss.")):
+    other_loss = _touched(changed, "loss.")
+    _take_over_weights(trainer, state, other_model=other_model, other_loss=other_loss)
+    if not (other_model or other_loss or _touched(changed, "optimizer.target", "optimizer.args")):
         _take_over_optimizer(trainer, state, changed)
     if not _touched(changed, "training.precision"):
         parts.precision.load_state_dict(state["scaler_state_dict"])
@@ -41,30 +36,52 @@ def transplant(trainer: Trainer, state: dict[str, Any], changed: Collection[str]
     trainer.epoch_complete = state["epoch_complete"]
     if state["epochs"] != state["config"]["training"]["epochs"]:
         trainer.epochs = max(trainer.epochs, state["epochs"])
-    if state["epoch_complete"] or not other_order:
+    if state["epoch_complete"] or not _touched(changed, "data.", "seed"):
         trainer.progress.load_state_dict(state["progress"])
         trainer.metrics.load_state_dict(state["train_metrics"])
+    _take_over_past(trainer, state)
+    if other_loss:  # another scale: what was best on the old one would stay so for ever
+        _forget_best_loss(trainer)
+    if not other_model:
+        keep_in_memory(trainer, state)
+    restore_rng_state(state["rng"])
+
+
+def _take_over_weights(
+    trainer: Trainer, state: dict[str, Any], *, other_model: bool, other_loss: bool
+) -> None:
+    parts = trainer.parts
+    if other_model:
+        _load_what_fits(parts.model, state["model_state_dict"])
+    else:
+        load_weights(parts.model, state["model_state_dict"])
+    if parts.loss.module is not None and not other_loss:
+        load_weights(parts.loss.module, state["loss_state_dict"])
+
+
+def _take_over_past(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Best, history and counters; patience starts to count anew."""
     trainer.best.load_state_dict(state["best"])
     trainer.patience.load_state_dict(state["early_stopping"])
     trainer.patience.epochs_since = 0
-    if _touched(changed, "loss."):  # another scale: what was best on the old one would stay so for ever
-        for best, monitor in (
-            (trainer.best, trainer.config.checkpoint.monitor),
-            (trainer.patience, trainer.config.early_stopping.monitor),
-        ):
-            if monitor.endswith("_loss"):
-                best.value, best.epoch, best.step = None, 0, 0
     trainer.retention.load_state_dict(state["retention"])
     counters = state["counters"]
     trainer.skipped, trainer.overflowed = counters["skipped"], counters["overflowed"]
     trainer.first_anomaly = counters["first_anomaly"]
-    if not other_model:
-        keep_in_memory(trainer, state)
     trainer.last_learning_rate = None
     trainer.interventions = [dict(item) for item in state.get("interventions", ())]
     trainer.history = list(state["history"])
     trainer.latest = {name: from_json_number(value) for name, value in state["metrics"].items()}
-    restore_rng_state(state["rng"])
+
+
+def _forget_best_loss(trainer: Trainer) -> None:
+    config = trainer.config
+    for best, monitor in (
+        (trainer.best, config.checkpoint.monitor),
+        (trainer.patience, config.early_stopping.monitor),
+    ):
+        if monitor.endswith("_loss"):
+            best.value, best.epoch, best.step = None, 0, 0
 
 
 def _take_over_optimizer(trainer: Trainer, state: dict[str, Any], changed: Collection[str]) -> None:
