@@ -54,6 +54,19 @@ def no_check(_: Outcome) -> str:
     return ""
 
 
+def overfitted(outcome: Outcome) -> bool:
+    """Better on the training set by 15 points of accuracy in the last epochs; or validation loss well above its best
+    (by 15 % of it, and by 5 % of where it began) while the training loss still falls."""
+    val, train = outcome.column("val_loss"), outcome.column("train_loss")
+    if len(val) < 4:
+        return False
+    of_train, of_val = outcome.column("train_accuracy")[-3:], outcome.column("val_accuracy")[-3:]
+    best = min(range(len(val)), key=val.__getitem__)
+    rise = sum(val[-3:]) / 3 - val[best]
+    rises = rise > max(0.15 * abs(val[best]), 0.05 * abs(val[0]))
+    return (sum(of_train) - sum(of_val)) / 3 > 0.15 or (rises and train[-1] < train[best])
+
+
 @dataclass(frozen=True)
 class Case:
     """`code` None: healthy. `expected`: any of these codes counts as found; `code` is the one that names it exactly.

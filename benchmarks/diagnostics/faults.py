@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.diagnostics.case import Case, Check, Outcome, no_check
+from benchmarks.diagnostics.case import Case, Check, Outcome, no_check, overfitted
 from benchmarks.diagnostics.tasks import LOSSES, MODELS, TASKS, USER, Task
 
 if TYPE_CHECKING:
@@ -69,11 +69,7 @@ def _trained(code: str, check: Check) -> Check:
 
 
 def _overfits(outcome: Outcome) -> str:
-    """Validation loss well above its best at the end, while the training loss is below what it was then."""
-    val, train = outcome.column("val_loss"), outcome.column("train_loss")
-    best = min(range(len(val)), key=val.__getitem__)
-    rise = sum(val[-3:]) / 3 / val[best]
-    return "" if rise > 1.15 and train[-1] < train[best] else f"val_loss ends at {rise:.2f} of its best"
+    return "" if overfitted(outcome) else "it does not overfit"
 
 
 def _majority_alone(outcome: Outcome) -> str:
@@ -356,8 +352,8 @@ def _registration() -> Iterator[Case]:
 def _machine() -> Iterator[Case]:
     yield from _family(
         "tensors_kept", "memory_leak",
-        [("blobs", seed, _model("Hoarder", megabytes=mb, seconds=0.02) | {"training": {"epochs": 20}})
-         for seed, mb in enumerate((1.0, 2.0, 3.0, 4.0), 1901)],
+        [("blobs", seed, _model("Hoarder", megabytes=mb, seconds=0.09) | {"training": {"epochs": 12}})
+         for seed, mb in enumerate((0.6, 1.0, 2.0, 3.0), 1901)],
         hurts=False,
     )  # fmt: skip
     yield from _family(
@@ -368,7 +364,8 @@ def _machine() -> Iterator[Case]:
     yield from _family(
         "slow_loader", "resource_inefficiency",
         [("blobs", seed, {"data": {"target": f"{USER}:Slow", "args": {"seed": seed, "seconds": seconds}, "batch_size": 32},
-          "training": {"epochs": 6}}) for seed, seconds in enumerate((2e-3, 4e-3, 3e-3, 5e-3), 1921)],
+          "training": {"epochs": 4}} | {"diagnostics": {"thresholds": {"resource_inefficiency": {"epoch_seconds": 1}}}})
+         for seed, seconds in enumerate((4.5e-3, 5e-3, 6e-3, 5.5e-3), 1921)],
         hurts=False,
     )  # fmt: skip
     hang = {"diagnostics": {"thresholds": {"hang": {"seconds": 1, "factor": 3, "first_seconds": 2}}}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.diagnostics.case import Outcome, Settings, merged
+from benchmarks.diagnostics.case import Outcome, Settings, merged, overfitted
 
 USER = "benchmarks.diagnostics.user_data"
 MODELS = "benchmarks.diagnostics.user_models"
@@ -51,7 +51,9 @@ class Task:
         if outcome.status not in ("completed", "early_stopped"):
             return f"{outcome.status}: {outcome.message[:200]}"
         best = outcome.best(self.metric)
-        return "" if best >= self.good else f"{self.metric} {best:.3f}, {self.good} was to be reached"
+        if best < self.good:
+            return f"{self.metric} {best:.3f}, {self.good} was to be reached"
+        return "it overfits" if overfitted(outcome) else ""
 
     def suffered(self, outcome: Outcome) -> str:
         """Why a fault is none: the run came out as a healthy one does."""
