@@ -14,6 +14,7 @@ from tests.session.test_roll_back import CONFIG, PER_EPOCH, Watched, _one_thread
 from tui_trainer.config.hashing import config_hash
 from tui_trainer.config.loading import LoadedConfig, load_config, parse_config
 from tui_trainer.engine import events
+from tui_trainer.engine.trainer import Trainer
 from tui_trainer.session.run_folder import reopen
 from tui_trainer.session.run_session import RunRequest, RunSession
 
@@ -231,6 +232,25 @@ def test_a_crash_after_a_fix_forgets_nothing_of_it(folder: Path, fix: str) -> No
     resume(folder / "broken", parse_config(CONFIG | {"diagnostics": {"rules": ["sick_rules:Sick"]}}))
     assert_same_run(folder / "whole", folder / "broken")
     assert read_json(folder / "broken" / "run.json")["fixes"][0]["fix"] == fix
+
+
+def test_a_crash_before_a_fix_is_on_disk_leaves_the_run_without_it(
+    folder: Path,
+    straight: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = watched(folder)
+    apply_when_raised(session, "here")
+
+    def power_cut(*_: Any, **__: Any) -> None:
+        raise OSError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save_last", power_cut)
+        session.train(exit_code=1)
+    resume(folder / "run", parse_config(CONFIG | {"diagnostics": {"rules": ["sick_rules:Sick"]}}))
+    assert read_json(folder / "run" / "run.json")["fixes"] == []
+    assert metric_log(folder / "run") == metric_log(straight)
 
 
 def resume(run: Path, config: Any) -> RunSession:

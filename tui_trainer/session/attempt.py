@@ -74,7 +74,7 @@ class Attempt:
         Called once everything is built, so that an attempt that cannot begin leaves an earlier run as it was. Raises
         `RunFolderError`.
         """
-        from tui_trainer.session.repair import fresh_fixes
+        from tui_trainer.session.repair import forget_lost_fixes, fresh_fixes
         from tui_trainer.session.resume import check_fits
 
         if self.point is not None:
@@ -82,6 +82,7 @@ class Attempt:
             trainer.load(self.point.state)
         else:
             trainer.interventions = fresh_fixes(self._folder.record)
+        forget_lost_fixes(self._folder, trainer)
         self._open()
         self._find_best(trainer)
 

@@ -118,9 +118,7 @@ def note_fix(folder: RunFolder, trainer: Trainer, rollback: Rollback, left: Left
     fixes = folder.record.setdefault("fixes", [])
     to_step = trainer.step
     if command.name == "roll_back":
-        folder.record["fixes"] = [
-            item for item in fixes if item["to_step"] < to_step or _holds(item, trainer)
-        ]
+        forget_lost_fixes(folder, trainer)
         return None
     undone = command.name == "undo_fix"
     number = len(folder.record["attempts"]) + 1
@@ -198,9 +196,11 @@ def fresh_fixes(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _holds(item: Mapping[str, Any], trainer: Trainer) -> bool:
-    noted = ((note.get("fix"), note.get("step")) for note in trainer.interventions)
-    return (item.get("fix"), item.get("step")) in noted
+def forget_lost_fixes(folder: RunFolder, trainer: Trainer) -> None:
+    """Let `run.json` hold the fixes that the state of `trainer` knows of, and no other."""
+    noted = [(note.get("fix"), note.get("step")) for note in trainer.interventions]
+    fixes = folder.record.get("fixes") or []
+    folder.record["fixes"] = [item for item in fixes if (item.get("fix"), item.get("step")) in noted]
 
 
 def _diff(details: Mapping[str, Any]) -> dict[str, Any]:
