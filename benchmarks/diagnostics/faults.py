@@ -274,8 +274,9 @@ def _fit() -> Iterator[Case]:
     )  # fmt: skip
     yield from _family(
         "wrong_labels", "overfitting",
-        _over("digits blobs wine cancer circles digits blobs wine", 1621, lambda t, s: _altered(t, s, noise=0.5)
-              | _mlp([128, 128]) | {"training": {"epochs": 40}}),
+        _over("digits blobs wine cancer circles digits blobs wine", 1621, lambda t, s: _altered(
+            t, s, noise=0.5, few=300 if t.name in ("digits", "blobs") else 100) | _mlp([128, 128])
+            | {"training": {"epochs": 50}, "early_stopping": {"enabled": False}}),
         also={"data_quality", "oscillating_loss"}, check=_overfits,
     )  # fmt: skip
     yield from _family(
