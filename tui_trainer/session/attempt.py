@@ -128,7 +128,7 @@ class Attempt:
             return self._stay(trainer, rollback, error)
         left = repair.Left(trainer.epoch, trainer.step, stopping=trainer.stop is not None)
         self._put(trainer, other, point, config)
-        self._begin_next(other, rollback, left)
+        self._begin_next(other, rollback, left, another=other is not trainer)
         return other
 
     def _stay(self, trainer: Trainer, rollback: Rollback, error: Exception) -> Trainer:
@@ -164,7 +164,7 @@ class Attempt:
         self._write_config()
         self._judge.config_changed(other, self._request.loaded.folder)
 
-    def _begin_next(self, trainer: Trainer, rollback: Rollback, left: Left) -> None:
+    def _begin_next(self, trainer: Trainer, rollback: Rollback, left: Left, *, another: bool) -> None:
         """Write down and say that another attempt begins where `trainer` stands now."""
         from tui_trainer.engine.controls import answer
         from tui_trainer.session import repair
@@ -180,6 +180,8 @@ class Attempt:
         applied = repair.note_fix(folder, trainer, rollback, left)
         self._take_stock(list(trainer.interventions))
         self._write(lambda: begin_attempt(folder, resumed_from=point.path.name if point else None))
+        if another:
+            self._stream.emit(repair.started_anew(self._request, trainer, self._judge.context))
         self._stream.emit(starting.resumed(self._request, trainer, point))
         if point is not None:
             self._find_best(trainer)

@@ -103,6 +103,11 @@ class Judge:
         return dog
 
     @property
+    def context(self) -> Mapping[str, Any]:
+        """What was measured for the rules beforehand."""
+        return self.watch.facts.context if self.watch is not None else {}
+
+    @property
     def codes(self) -> set[str]:
         """Codes of the run's diagnostics, those of earlier attempts that still hold included."""
         found = {item.code for item in self._diagnostics.values() if item.severity != "info"}

@@ -13,7 +13,7 @@ from tui_trainer.config.hashing import config_hash, differing_keys
 from tui_trainer.config.loading import change_config, parse_config
 from tui_trainer.config.user_code import raised
 from tui_trainer.diagnostics.fix import value_at
-from tui_trainer.engine.events import FixApplied
+from tui_trainer.engine.events import FixApplied, RunStarted
 from tui_trainer.engine.manifest import read_manifest, stage_copy, write_manifest
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tui_trainer.engine.trainer import Trainer
     from tui_trainer.session.resume import ResumePoint
     from tui_trainer.session.run_folder import RunFolder
+    from tui_trainer.session.run_session import RunRequest
 
 RATE = "optimizer.learning_rate"
 
@@ -109,6 +110,16 @@ def put(trainer: Trainer, point: ResumePoint | None) -> None:
         transplant(trainer, point.state, changed)
     else:
         trainer.load(point.state)
+
+
+def started_anew(request: RunRequest, trainer: Trainer, context: Mapping[str, Any]) -> RunStarted:
+    """What is trained from now on: another config may mean other steps, parameters, batches."""
+    from tui_trainer.engine.parts import facts
+    from tui_trainer.engine.seeding import reproducibility_facts
+    from tui_trainer.session.starting import run_started
+
+    lines = facts(trainer.parts, reproducibility_facts(trainer.config.seed))
+    return run_started(request, trainer, lines, dict(context))
 
 
 def note_fix(folder: RunFolder, trainer: Trainer, rollback: Rollback, left: Left) -> FixApplied | None:
