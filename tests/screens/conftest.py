@@ -20,6 +20,13 @@ def idle_means_idle(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def notes_stay(monkeypatch):
+    """What the app tells is there when a test on a busy machine comes to look."""
+    monkeypatch.setattr("textual.app.App.NOTIFICATION_TIMEOUT", 3600)
+    monkeypatch.setattr("tui_trainer.screens.app.WELCOME_SECONDS", 3600)
+
+
+@pytest.fixture(autouse=True)
 def one_time_zone(monkeypatch):
     """The log pane shows local time; pictures must be the same everywhere."""
     monkeypatch.setenv("TZ", "UTC")

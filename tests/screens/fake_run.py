@@ -123,6 +123,11 @@ async def until(pilot, condition, seconds: float = 60.0) -> None:
         await pilot.pause(0.01)
 
 
+async def workers_done(pilot) -> None:
+    """Wait until nothing works in the background any more, finished or broken off."""
+    await until(pilot, lambda: all(worker.is_finished for worker in pilot.app.workers))
+
+
 async def settle(pilot):
     """Wait until charts and log stand."""
     screen = pilot.app.screen_stack[0]

@@ -7,7 +7,7 @@ import json
 import pytest
 import sample_charts
 import sample_run as sample
-from fake_run import FakeRun, InlinePainter, settle, until
+from fake_run import FakeRun, InlinePainter, settle, until, workers_done
 from run_folders import write_run
 from textual.events import MouseScrollUp
 from textual.widgets import DataTable, Input, OptionList
@@ -258,7 +258,7 @@ async def test_settings_are_remembered_for_the_next_run(tmp_path):
     memory = ChartMemory(tmp_path / "charts.json")
     async with app_for(chart_memory=memory).run_test(size=SIZE) as pilot:
         await press(pilot, "f", "x", "plus")
-        await pilot.app.workers.wait_for_complete()
+        await workers_done(pilot)
     assert json.loads(memory.path.read_text())["axis"] == "step"
     async with app_for(chart_memory=memory).run_test(size=SIZE) as pilot:
         await settle(pilot)

@@ -324,5 +324,6 @@ def test_after_a_rollback_the_view_knows_nothing_of_what_came_later():
     view = advance_all(RunView(), [*events, back])
     assert (view.attempt, view.best_epoch, len(view.epochs)) == (2, 4, 4)
     assert view.diagnostics == ()
+    assert (view.saved.epoch, view.saved.step) == (4, 180)
     assert view.best_metrics["val_loss"] == view.epochs[-1].metrics["val_loss"]
     assert (view.progress.epochs, view.progress.epochs_done, view.progress.paused_since) == (25, 4, None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sample_run as sample
-from fake_run import FakeRun, InlinePainter, saved_run, settle, until
+from fake_run import FakeRun, InlinePainter, saved_run, settle, until, workers_done
 from run_folders import finished
 
 from tui_trainer.screens.app import MLTrainerApp
@@ -93,7 +93,7 @@ class Place:
     async def press(self, pilot, *keys):
         for key in keys:
             await pilot.press(key)
-            await self.app.workers.wait_for_complete()
+            await workers_done(pilot)
             await pilot.pause()
 
 

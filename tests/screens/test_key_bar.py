@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sample_run as sample
-from fake_run import FakeRun, InlinePainter, until
+from fake_run import FakeRun, InlinePainter, until, workers_done
 from run_folders import finished
 
 from tui_trainer.screens.app import MLTrainerApp
@@ -57,7 +57,7 @@ async def test_every_page_shows_the_key_for_help_in_80_columns(keys, tmp_path):
         await until(pilot, lambda: app.view.step is not None)
         for key in keys:
             await pilot.press(key)
-            await app.workers.wait_for_complete()
+            await workers_done(pilot)
             await pilot.pause()
         shown = app.screen.query_one(KeyBar).render_line(0).text
         assert "? Help" in shown

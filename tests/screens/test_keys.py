@@ -50,6 +50,13 @@ def test_no_key_is_bound_twice_and_every_binding_explains_itself():
     assert len({binding.id for binding in BINDINGS}) == len(BINDINGS)
 
 
+async def test_the_header_names_the_run_before_it_says_its_own():
+    run = FakeRun([LogLine(time=sample.START, level="info", text="reading the data")])
+    async with app_for(run, name="my-config").run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: pilot.app.view.log)
+        await until(pilot, lambda: "my-config" in text_of(pilot.app, "#header"))
+
+
 async def test_p_pauses_and_resumes():
     run = running()
     async with app_for(run).run_test(size=SIZE) as pilot:

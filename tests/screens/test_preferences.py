@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sample_run as sample
-from fake_run import FakeRun, InlinePainter, settle, until
+from fake_run import FakeRun, InlinePainter, settle, until, workers_done
 from rich.segment import Segment
 
 from tui_trainer.screens.app import MLTrainerApp
@@ -123,7 +123,7 @@ async def test_a_new_theme_is_everywhere_at_once(front, tmp_path):
             await settle(pilot)
             if front:
                 await pilot.press(front)
-                await pilot.app.workers.wait_for_complete()
+                await workers_done(pilot)
                 await pilot.pause()
             app.theme = then
             await pilot.pause()

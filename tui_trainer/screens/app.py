@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from tui_trainer.session.protocol import RunHandle
 
 WELCOME = "? shows every key, Ctrl+P finds every action. q saves and quits. Should the connection be lost, the training goes on."
+WELCOME_SECONDS = 8.0
 SLOW_TERMINAL_SECONDS = 0.5  # between looks whether a terminal that is behind has caught up
 PATIENT_LOOKS = 3  # seconds that the last event of a run that is over may take to get here
 
@@ -162,6 +163,7 @@ class MLTrainerApp(App[Outcome]):
                 on_view=self._on_view,
                 on_error=lambda error: self._tell(self.StartFailed(error)),
                 tail=self.tail,
+                name=self.view.name,
             )
             self.call_after_refresh(self._feed.start)
 
@@ -176,7 +178,7 @@ class MLTrainerApp(App[Outcome]):
         for note in self._preferences.notes:
             self.notify(clean_text(note, limit=300), severity="warning", timeout=12, markup=False)
         if not self._preferences.welcomed:
-            self.notify(WELCOME, title="Welcome", timeout=8, markup=False)
+            self.notify(WELCOME, title="Welcome", timeout=WELCOME_SECONDS, markup=False)
             self._preferences = remember(self._preferences, welcomed=True)
 
     def _handle_signals(self) -> None:

@@ -35,13 +35,16 @@ class Feed(threading.Thread):
         on_view: Callable[[RunView], None],
         on_error: Callable[[BaseException], None],
         tail: OutputTail | None = None,
+        name: str = "",
     ) -> None:
+        """`name`: of the run, as long as it has not said its own."""
         super().__init__(name="screen-feed", daemon=True)
         self._start_run = start
         self._on_started = on_started
         self._on_view = on_view
         self._on_error = on_error
         self._tail = tail
+        self._name = name
         self._stop = threading.Event()
 
     def run(self) -> None:
@@ -53,7 +56,7 @@ class Feed(threading.Thread):
             return
         self._on_started(handle)
         subscription = handle.subscribe("screen")
-        view = shown = RunView()
+        view = shown = RunView(name=self._name)
         shown_at = -TICK_SECONDS
         began = False
         try:

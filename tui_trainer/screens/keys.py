@@ -9,13 +9,13 @@ BINDINGS: list[Binding] = [
     Binding("p", "pause", "Pause", id="run.pause", tooltip="Pause the training, or let it go on"),
     Binding("c", "checkpoint", "Checkpoint", id="run.checkpoint", tooltip="Save a checkpoint at the next step"),
     Binding("l", "learning_rate", "Learning rate", id="run.learning_rate",
-            tooltip="Set the learning rate, now and for the rest of the run"),
+            tooltip="Set the learning rate from here on"),
     Binding("e", "epochs", "Epochs", show=False, id="run.epochs",
             tooltip="Train for more epochs than planned, or fewer"),
     Binding("r", "roll_back", "Rollback", id="run.roll_back",
             tooltip="Go back to a checkpoint and on from there (asks)"),
     Binding("s", "stop", "Stop", id="run.stop",
-            tooltip="Stop now or after the epoch; the app stays open (asks first)"),
+            tooltip="Stop now or after the epoch, the app stays (asks)"),
     Binding("q", "leave", "Quit", id="app.quit", tooltip="Save a checkpoint and quit (asks first)"),
     Binding("question_mark", "help", "Help", key_display="?", id="app.help", tooltip="What is shown, and all keys"),
     Binding("m", "metrics", "Metrics", id="charts.metrics", tooltip="Choose the charts from everything recorded"),
@@ -32,7 +32,7 @@ BINDINGS: list[Binding] = [
             tooltip="Show the newest log lines"),
     Binding("y", "copy_folder", "Copy path", show=False, id="run.copy", tooltip="Copy the path of the run folder"),
     Binding("ctrl+q,ctrl+c", "leave", "Quit", key_display="^q", show=False, priority=True, id="app.leave",
-            tooltip="Save a checkpoint and quit, from any page (asks first)"),
+            tooltip="Save and quit, from any page (asks first)"),
     Binding("f1", "phase(1)", "Plan", show=False, id="phase.plan", tooltip="Phase 1: plan the run"),
     Binding("f2", "phase(2)", "Baseline", show=False, id="phase.baseline", tooltip="Phase 2: train a baseline"),
     Binding("f3", "phase(3)", "Diagnose", show=False, id="phase.diagnose", tooltip="Phase 3: find what limits it"),
@@ -44,14 +44,14 @@ BINDINGS: list[Binding] = [
 CHART_BINDINGS: list[Binding] = [
     Binding("x", "axis", "Axis", id="chart.axis", tooltip="x by epoch, by step or by time"),
     Binding("b", "scale", "Log/linear", id="chart.scale",
-            tooltip="y automatic, logarithmic or linear (the latter two show all values)"),
+            tooltip="y automatic, or all of it: logarithmic, linear"),
     Binding("a", "smoothing", "Smooth", id="chart.smoothing",
-            tooltip="Smoothing of what is recorded within epochs: none, 0.6, 0.9, 0.97"),
+            tooltip="Smooth each batch: none, 0.6, 0.9, 0.97"),
     Binding("plus,equals_sign", "zoom(1)", "Zoom in", key_display="+", show=False, id="chart.zoom_in",
-            tooltip="Zoom in, around the cursor if there is one (also the mouse's wheel)"),
+            tooltip="Zoom in, around the cursor (also the wheel)"),
     Binding("minus", "zoom(-1)", "Zoom out", key_display="-", show=False, id="chart.zoom_out", tooltip="Zoom out"),
     Binding("left", "cursor(-1)", "Cursor left", key_display="←", show=False, id="chart.left",
-            tooltip="Cursor to the left: reads the recorded values (also the mouse)"),
+            tooltip="Cursor to the left: reads values (also the mouse)"),
     Binding("right", "cursor(1)", "Cursor right", key_display="→", show=False, id="chart.right",
             tooltip="Cursor to the right"),
     Binding("shift+left,left_square_bracket", "pan(-1)", "Earlier", key_display="[", show=False, id="chart.earlier",
@@ -65,7 +65,7 @@ CHART_BINDINGS: list[Binding] = [
     Binding("down", "other(1)", "Next chart", key_display="↓", show=False, id="chart.next", tooltip="The next chart"),
     Binding("enter", "full", "Full", key_display="Enter", show=False, id="chart.full", tooltip="The same as f"),
     Binding("escape", "back", "Back", key_display="Esc", id="chart.back",
-            tooltip="Without the cursor; then back to all charts; then out of the charts"),
+            tooltip="Cursor off, then full screen off, then focus off"),
 ]  # fmt: skip
 
 OWN_ACTIONS = frozenset(
@@ -94,7 +94,7 @@ RUNS_BINDINGS: list[Binding] = [
     BACK,
     Binding("c", "compare", "Compare", id="runs.compare", tooltip="Compare the marked runs"),
     Binding("b", "overlay", "Behind", id="runs.overlay",
-            tooltip="Draw the marked runs behind the charts (b on this run: no longer)"),
+            tooltip="Draw the marked runs behind this run's charts"),
     Binding("s", "sort(1)", "Sort", id="runs.sort", tooltip="Sort by the next column"),
     Binding("S", "sort(-1)", "Sort left", show=False, id="runs.sort_left", tooltip="Sort by the column before"),
     Binding("r", "turn", "Reverse", show=False, id="runs.reverse", tooltip="Sort the other way round"),
@@ -110,7 +110,7 @@ COMPARE_BINDINGS: list[Binding] = [
 
 MACHINE_BINDINGS: list[Binding] = [
     Binding("escape,q,g", "close", "Back", key_display="Esc", id="machine.back",
-            tooltip="Back to where this was opened from (also q and g)"),
+            tooltip="Back to the run (also q and g)"),
 ]  # fmt: skip
 
 ALL_BINDINGS: list[Binding] = [

@@ -47,6 +47,7 @@ class ReplayScreen(BaselineScreen):
             on_started=lambda _: None,
             on_view=self._on_view,
             on_error=lambda _: None,
+            name=self._run_name,
         )
 
     def on_mount(self) -> None:

@@ -211,12 +211,20 @@ def _resumed(view: RunView, event: Resumed) -> RunView:
         best_metrics=view.best_metrics if best_epoch == view.best_epoch else metrics,
         diagnostics=tuple(item for item in view.diagnostics if item.step <= event.step),
         unsaved=(),
+        saved=_still_saved(view.saved, event),
         attempt=event.attempt,
         status="running",
         finished=None,
         epochs=kept,
         step=None,
     )
+
+
+def _still_saved(saved: CheckpointSaved | None, resumed: Resumed) -> CheckpointSaved | None:
+    """What was saved later than where it goes on from is gone; that one is there."""
+    if saved is None or saved.step <= resumed.step:
+        return saved
+    return replace(saved, epoch=resumed.epoch, step=resumed.step)
 
 
 def _epoch(view: RunView, event: EpochFinished) -> RunView:
