@@ -8,6 +8,7 @@ import pytest
 import sample_run as sample
 from fake_run import FakeRun, InlinePainter, saved_run, settle, until, workers_done
 from run_folders import finished
+from textual.command import CommandList
 
 from tui_trainer.screens.app import MLTrainerApp
 from tui_trainer.screens.control_dialogs import (
@@ -139,3 +140,33 @@ async def test_the_help_names_no_key_twice(before, tmp_path):
         assert (BACK in named) == (before not in ([], ["g"]))
         await pilot.press("escape")
         assert place.app.screen is back
+
+
+@pytest.mark.parametrize(
+    ("before", "there", "elsewhere"),
+    [
+        ([], {"Pause", "Filter log", "Chart: Axis", "Machine"}, {"Mark", "Compare"}),
+        (["g"], {"Pause", "Back", "Runs"}, {"Filter log", "Chart: Axis"}),
+        (["o"], {"Mark", "Open", "Compare", "Back"}, {"Pause", "Filter log", "Chart: Axis"}),
+        (["o", "enter"], {"Back", "Filter log", "Chart: Axis"}, {"Pause", "Mark"}),
+    ],
+    ids=["run", "machine", "runs", "replay"],
+)
+async def test_the_palette_offers_what_works_on_the_page_in_front(before, there, elsewhere, tmp_path):
+    place = Place(tmp_path)
+    async with place.app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: place.app.view.step is not None and place.app.handle is not None)
+        await place.press(pilot, *before)
+        titles = {command.title for command in place.app.get_system_commands(place.app.screen)}
+        assert there <= titles
+        assert not elsewhere & titles
+
+
+async def test_the_palette_marks_a_run(tmp_path):
+    place = Place(tmp_path)
+    async with place.app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: place.app.handle is not None)
+        await place.press(pilot, "o", "ctrl+p", *"mark")
+        await until(pilot, lambda: place.app.screen.query_one(CommandList).option_count)
+        await place.press(pilot, "enter")
+        await until(pilot, lambda: len(getattr(place.app.screen, "_marked", ())) == 1)
