@@ -128,7 +128,8 @@ class LossConfig(TargetConfig):
     targets) that returns a scalar or a mapping of named parts. Default: null, inferred from the task
     (cross_entropy for classification)."""
     args: Args = setting({})
-    """Keyword arguments for the loss target."""
+    """Keyword arguments for the loss target. `weight: balanced` (`pos_weight: balanced` for 0/1 targets) weighs
+    each class by how rare it is in the train set."""
 
 
 class OptimizerConfig(TargetConfig):

@@ -254,15 +254,27 @@ def larger_model(config: Config) -> Fix:
     )
 
 
-def swap_activation(old: str, new: str, *, checkpoint: str | None = LAST_VALID) -> Fix:
-    """Activation modules of one class replaced by another (see `models.swap`); weights and optimizer stay."""
+def swap_activation(
+    old: str,
+    new: str,
+    *,
+    checkpoint: str | None = LAST_VALID,
+    fresh: bool = False,
+    config: Config | None = None,
+) -> Fix:
+    """Activation modules of one class replaced by another (see `models.swap`), and those that `config` swaps already.
+
+    Weights and optimizer stay, unless training begins anew (`fresh`).
+    """
+    swaps = {**(config.model.swap if config else {}), old: new}
+    kept = "" if fresh else "; the weights stay"
     return Fix(
         id=f"swap_{old.lower()}_{new.lower()}",
-        title=f"{old} → {new} in the model, {_place(checkpoint)}",
-        effect=f"{new} passes a gradient on where {old} passes none; the weights stay",
-        changes={"model.swap": {old: new}},
-        action="continue" if checkpoint is None else "restart_from",
-        checkpoint=checkpoint,
+        title=f"{old} → {new} in the model, {FROM_START if fresh else _place(checkpoint)}",
+        effect=f"{new} passes a gradient on where {old} passes none{kept}",
+        changes={"model.swap": swaps},
+        action="restart_fresh" if fresh else "continue" if checkpoint is None else "restart_from",
+        checkpoint=None if fresh else checkpoint,
     )
 
 

@@ -46,7 +46,8 @@ class Space:
     """Standardised inputs of data in memory, `float32[n, features]`, and what they tell of the targets.
 
     `train` and `val` may be samples of the data, spread evenly: those at `train_rows` and `val_rows`. `near`: the
-    places in `train` that neighbours are looked for in, fewer where there would be too much to compare.
+    places in `train` that neighbours are looked for in, fewer where there would be too much to compare. `weights`: of
+    the features in distances, below 1 for those that hardly vary (a picture's border), so that noise is not blown up.
     """
 
     def __init__(self, train: ArrayDataset, val: ArrayDataset) -> None:
@@ -59,6 +60,8 @@ class Space:
         scale = torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, torch.inf)
         self.train = (inputs - mean) / scale
         self.val = ((val.inputs[self.val_rows].flatten(1).float() - mean) / scale).clamp(-10, 10)
+        usual = deviation.square().mean().sqrt()
+        self.weights = (deviation / (0.1 * usual)).clamp(max=1.0) if usual > 0 else torch.ones_like(deviation)
         self.near = spread_rows(len(self.train), max(1, _PRODUCTS // (_COMPARED * columns)))
 
     def linear(self, train: Tensor) -> Tensor | None:
@@ -83,7 +86,11 @@ class Space:
         """`int64[val, 5]`: the places in `train` closest to each validation sample; None where there are too few."""
         if len(self.near) < 10 * _NEIGHBOURS:
             return None
-        closest = torch.cdist(self.val, self.train[self.near]).topk(_NEIGHBOURS, largest=False).indices
+        closest = (
+            torch.cdist(self.val * self.weights, self.train[self.near] * self.weights)
+            .topk(_NEIGHBOURS, largest=False)
+            .indices
+        )
         return self.near[closest]
 
 

@@ -13,6 +13,7 @@ from tui_trainer.config.errors import ConfigError
 from tui_trainer.config.wording import class_name
 from tui_trainer.data.batches import BatchSource, ItemBatches, make_batches
 from tui_trainer.data.build import build_data
+from tui_trainer.engine.class_weights import with_class_weights
 from tui_trainer.engine.device import choose_device
 from tui_trainer.engine.losses import Loss, build_loss
 from tui_trainer.engine.metrics import MetricFactory, build_metrics
@@ -90,7 +91,7 @@ def assemble(config: Config, data: DataSplits, folder: Path) -> Parts:
     )
     seed_everything(config.seed, deterministic=config.deterministic)
     model = build_model(config.model, data, folder=folder).to(device)
-    loss = build_loss(config.loss, data.task, folder=folder)
+    loss = build_loss(with_class_weights(config.loss, data), data.task, folder=folder)
     if loss.module is not None:
         loss.module.to(device)
     make_metrics, names = build_metrics(config.metrics, data.task, folder=folder)
