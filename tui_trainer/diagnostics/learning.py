@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tui_trainer.diagnostics.facts import RunFacts
     from tui_trainer.diagnostics.history import History
 
+SIGNAL = 0.02
+"""Share that simple predictors must reach for theirs to be a measure."""
+
 _LOSSES = {
     "cross_entropy": "val_loss",
     "bce": "val_loss",
@@ -59,17 +62,60 @@ def learned(facts: RunFacts, history: History, *, epochs: int | None = None) -> 
     1: nothing left; 0 or less: no better than without looking at the inputs. None where nothing tells: no known
     metric, and a loss that is below 0 or has no known scale.
     """
+    share = _best(history, _known(facts), epochs)
+    if share is None and (first := reference_loss(facts, history)):
+        losses = finite(history.metric("train_loss"))
+        if losses and first > 0 and min(losses) >= 0:
+            share = (first - min(losses[-(epochs or 0) :])) / first
+    return share
+
+
+def attainable(facts: RunFacts) -> float | None:
+    """The share that simple predictors (linear, nearest neighbours) reach on the validation set: what can be had
+    without effort. Near 0 where the inputs hardly tell anything, or only something more complicated."""
     shares = []
-    for name, worst, perfect in _known(facts):
-        values = finite(history.metric(name)[-(epochs or 0) :])
-        if values and worst != perfect:
-            best = max(values) if perfect > worst else min(values)
-            shares.append((best - worst) / (perfect - worst))
-    if not shares and (first := reference_loss(facts, history)):
-        losses = finite(history.metric("train_loss")[-(epochs or 0) :])
-        if losses and first > 0 and min(finite(history.metric("train_loss"))) >= 0:
-            shares.append((first - min(losses)) / first)
-    return max(shares) if shares else None
+    for simple in ("linear", "neighbours"):
+        figures = facts.context.get(simple) or {}
+        trivial = facts.trivial("val_accuracy")
+        if "val_accuracy" in figures and trivial is not None and trivial < 1:
+            shares.append((float(figures["val_accuracy"]) - trivial) / (1 - trivial))
+        if "val_r2" in figures:
+            shares.append(float(figures["val_r2"]))
+    known = finite(shares)
+    return max(known) if known else None
+
+
+def at_floor(facts: RunFacts, history: History, *, epochs: int, share: float = 0.9) -> bool:
+    """Whether the run is about as good as simple predictors that do learn something: noise may forbid more."""
+    simple = attainable(facts)
+    if simple is None or simple < SIGNAL:
+        return False
+    now = _best(history, [*_known(facts), *_known(facts, "val")], epochs)
+    return now is not None and now >= share * simple
+
+
+def learned_nothing(facts: RunFacts, history: History, *, epochs: int, nothing: float) -> bool:
+    """Whether the latest `epochs` are no better than a predictor without inputs.
+
+    `nothing`: share of what there is to learn that still counts as nothing. The loss tells a little from nothing; a
+    metric on few samples scatters, and may show three times as much. Where simple predictors reach little themselves,
+    less than a third of theirs is asked.
+    """
+    simple = attainable(facts)
+    if simple is not None and simple > 0:
+        nothing = min(2 * nothing, 0.3 * simple)
+    by_loss = [item for item in _known(facts) if item[0] == "train_loss"]
+    others = [item for item in _known(facts) if item[0] != "train_loss"]
+    loss, metric = _best(history, by_loss, epochs), _best(history, others, epochs)
+    if loss is None and metric is None:
+        share = learned(facts, history, epochs=epochs)
+        return share is not None and share <= nothing
+    return (loss is None or loss <= nothing) and (metric is None or metric <= 3 * nothing)
+
+
+def is_known(facts: RunFacts) -> bool:
+    """Whether any column of the metric log can be held against a predictor without inputs."""
+    return bool(_known(facts))
 
 
 def is_done(facts: RunFacts, history: History, *, share: float = 0.95, epochs: int = 3) -> bool:
@@ -83,13 +129,24 @@ def is_done(facts: RunFacts, history: History, *, share: float = 0.95, epochs: i
     return now is not None and now >= share
 
 
-def _known(facts: RunFacts) -> list[tuple[str, float, float]]:
+def _best(history: History, columns: list[tuple[str, float, float]], epochs: int | None) -> float | None:
+    """The best share that the columns show over the latest epochs."""
+    shares = []
+    for name, worst, perfect in columns:
+        values = finite(history.metric(name)[-(epochs or 0) :])
+        if values and worst != perfect:
+            best = max(values) if perfect > worst else min(values)
+            shares.append((best - worst) / (perfect - worst))
+    return max(shares) if shares else None
+
+
+def _known(facts: RunFacts, phase: str = "train") -> list[tuple[str, float, float]]:
     """Columns with the value of a predictor without inputs and that of a perfect one."""
     found = []
     if "accuracy" in facts.metrics:
-        found.append(("train_accuracy", facts.trivial("val_accuracy") or 0.0, 1.0))
+        found.append((f"{phase}_accuracy", facts.trivial("val_accuracy") or 0.0, 1.0))
     if "r2" in facts.metrics:
-        found.append(("train_r2", 0.0, 1.0))
+        found.append((f"{phase}_r2", 0.0, 1.0))
     if (loss := trivial_loss(facts)) is not None:
-        found.append(("train_loss", loss, 0.0))
+        found.append((f"{phase}_loss", loss, 0.0))
     return found
