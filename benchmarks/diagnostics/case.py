@@ -16,7 +16,7 @@ class Outcome:
 
     `raised`: code, severity and epoch of every diagnostic, in order. `history`: the columns of each finished epoch.
     `trained`: epochs trained in all, those that were thrown away included. `fixes`: ids of the fixes applied.
-    `troubles`: what the log says of rules that raised an exception.
+    `skipped`: batches left out as non-finite. `troubles`: what the log says of rules that raised an exception.
     """
 
     raised: tuple[tuple[str, str, int], ...]
@@ -25,6 +25,7 @@ class Outcome:
     exit_code: int
     trained: int
     seconds: float
+    skipped: int = 0
     fixes: tuple[str, ...] = ()
     troubles: tuple[str, ...] = ()
     message: str = ""

@@ -68,6 +68,10 @@ def _trained(code: str, check: Check) -> Check:
     return both
 
 
+def _not_finite(outcome: Outcome) -> str:
+    return "" if outcome.skipped else "all values were finite"
+
+
 def _overfits(outcome: Outcome) -> str:
     return "" if overfitted(outcome) else "it does not overfit"
 
@@ -96,13 +100,12 @@ def _loss(name: str, **args: Any) -> dict[str, Any]:
     return {"loss": {"target": f"{LOSSES}:{name}", "args": args}}
 
 
-def _altered(task: Task, seed: int, **args: Any) -> dict[str, Any]:
-    source = args.pop("source", task.name)
+def _altered(task: Task, seed: int, *, batch_size: int | None = None, **args: Any) -> dict[str, Any]:
     return {
         "data": {
             "target": f"{USER}:altered",
-            "args": {"source": source, "seed": seed, **args},
-            "batch_size": task.batch_size,
+            "args": {"source": task.name, "seed": seed, **args},
+            "batch_size": batch_size or task.batch_size,
         }
     }
 
@@ -129,7 +132,7 @@ def _nan() -> Iterator[Case]:
         "nan_in_loss", "nan_loss",
         _over("digits cancer blobs tokens wine conv circles diabetes", 1001,
               lambda t, s: _loss("NanAt", at=steps[t.name], until=steps[t.name] + s % 3, infinite=s % 2 == 0)),
-        hurts=False,
+        check=_not_finite,
     )  # fmt: skip
     yield from _family(
         "nan_from_transform", "nan_loss",
@@ -137,15 +140,15 @@ def _nan() -> Iterator[Case]:
             "data": {"transforms": {"train": f"{USER}:poison"}} if t.name != "digits" else {},
             **(_loss("NanAt", at=3, until=300) if t.name == "digits" else {}),
         }),
-        hurts=False,
+        check=_not_finite,
     )  # fmt: skip
     yield from _family(
         "log_of_zero", "nan_loss",
         _over("digits blobs wine circles", 1031, lambda t, _: _loss("log_of_softmax") | _rate("adam", t.adam * 2)),
-        hurts=False,
+        check=_not_finite,
     )  # fmt: skip
     yield from _family(
-        "root_of_zero", "nan_loss", _over("diabetes diabetes", 1041, lambda _, __: _loss("root_of_error")), hurts=False
+        "root_of_zero", "nan_loss", _over("diabetes diabetes", 1041, lambda _, __: _loss("root_of_error")), check=_not_finite
     )  # fmt: skip
 
 
@@ -215,7 +218,7 @@ def _units() -> Iterator[Case]:
 def _swings() -> Iterator[Case]:
     yield from _family(
         "swings", "oscillating_loss",
-        _over("digits conv circles tokens digits conv circles tokens wine digits", 1401,
+        _over("digits conv digits tokens digits conv digits tokens conv digits", 1401,
               lambda t, s: _rate("adam", t.adam * (100 if s % 2 else 60)) if s % 3 else
               _rate("sgd", t.sgd * 30, momentum=0.95)),
         also=_DIVERGED | _FLAT, repairable=True,
@@ -264,19 +267,18 @@ def _too_slow() -> Iterator[Case]:
 
 
 def _fit() -> Iterator[Case]:
+    long = {"training": {"epochs": 40}, "early_stopping": {"enabled": False}}
+    few = {"digits": 60, "conv": 60, "tokens": 40}
     yield from _family(
         "few_samples", "overfitting",
-        _over("digits conv digits tokens tokens circles digits tokens", 1601, lambda t, s: _altered(
-            t, s, few={"digits": 60, "conv": 60, "tokens": 40, "circles": 16}[t.name], noise=0.1)
-            | {"training": {"epochs": 40}, "data": _altered(t, s, few={"digits": 60, "conv": 60, "tokens": 40,
-               "circles": 16}[t.name], noise=0.1)["data"] | {"batch_size": 16}}),
+        _over("digits conv digits tokens tokens conv digits tokens", 1601,
+              lambda t, s: _altered(t, s, few=few[t.name], noise=0.1, batch_size=16) | long),
         also={"convergence_stall"}, check=_overfits,
     )  # fmt: skip
     yield from _family(
         "wrong_labels", "overfitting",
         _over("digits blobs wine cancer circles digits blobs wine", 1621, lambda t, s: _altered(
-            t, s, noise=0.5, few=300 if t.name in ("digits", "blobs") else 100) | _mlp([128, 128])
-            | {"training": {"epochs": 50}, "early_stopping": {"enabled": False}}),
+            t, s, noise=0.5, few=200 if t.name in ("digits", "blobs") else 100, batch_size=16) | _mlp([128, 128]) | long),
         also={"data_quality", "oscillating_loss"}, check=_overfits,
     )  # fmt: skip
     yield from _family(

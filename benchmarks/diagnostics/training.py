@@ -116,6 +116,7 @@ def _outcome(session: Recorded, seconds: float) -> Outcome:
         exit_code=session.exit_code,
         trained=trained,
         seconds=seconds,
+        skipped=sum(isinstance(event, events.NonFiniteSkipped) for event in session.seen),
         fixes=tuple(fixes),
         troubles=tuple(troubles),
         message=str(session._ending.message),  # noqa: SLF001 (why a run failed is in no file)
