@@ -50,7 +50,7 @@ class Watch:
             config=self.config,
             thread=self.thread,
             checkpoints=self.folder,
-            report=self.told.append,
+            report=lambda diagnostic, _: self.told.append(diagnostic),
             note=self.notes.append,  # type: ignore[arg-type]
             clock=lambda: self.now,
         )

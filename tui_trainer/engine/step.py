@@ -112,10 +112,16 @@ class TrainingStep:
         self._generators = Generators(device)
         self._updated = False
         self._amid: Literal["", "passes", "update"] = ""
+        self._in_hand: list[Batch] = []
 
     def begin_anew(self) -> None:
         """The optimizer was put back, perhaps to before its first update."""
         self._updated = False
+
+    @property
+    def rows_in_hand(self) -> list[int]:
+        """The training samples of a step that an exception broke off; empty where none was."""
+        return [int(row) for batch in self._in_hand for row in batch.rows]
 
     def undo(self) -> None:
         """Put buffers and generators back to where they stood before a step, where an exception has broken one off.
@@ -139,7 +145,7 @@ class TrainingStep:
         if self._buffers:
             self._buffers.keep()
         self._generators.keep()
-        self._amid = "passes"
+        self._amid, self._in_hand = "passes", batches
         passes = self._passes(batches, keep_outputs=on_outputs is not None)
         losses = [item.loss for item in passes]
         components = [item.components for item in passes if item.components]
@@ -155,7 +161,7 @@ class TrainingStep:
             result = self._update(losses, gradients, measure=measure)
         else:
             result = self._update_on_device(losses, gradients, measure=measure)
-        self._amid = ""
+        self._amid, self._in_hand = "", []
         result.sizes, result.components = [batch.size for batch in batches], components
         if result.skipped is True:
             result.bad_data = look_at(batches)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from tui_trainer.diagnostics.facts import RunFacts
     from tui_trainer.diagnostics.fix import Fix
+    from tui_trainer.diagnostics.rule import Problem
     from tui_trainer.diagnostics.watch import Watch
     from tui_trainer.engine.trainer import Trainer
     from tui_trainer.session.automatic import Move
@@ -96,11 +97,17 @@ class Judge:
             config=config,
             thread=thread,
             checkpoints=checkpoints,
-            report=self.raise_diagnostic,
+            report=self._hang_seen,
             note=self._stream.emit,
         )
         dog.start()
         return dog
+
+    def _hang_seen(self, diagnostic: events.DiagnosticRaised, problem: Problem) -> None:
+        """Called by the watchdog's thread."""
+        if self.watch is not None:
+            self.watch.problems[diagnostic.id] = problem
+        self.raise_diagnostic(diagnostic)
 
     @property
     def context(self) -> Mapping[str, Any]:

@@ -324,7 +324,8 @@ class RunSession:
         from tui_trainer.diagnostics import crash
 
         epoch, step = (self._trainer.epoch, self._trainer.step) if self._trainer else (0, 0)
-        diagnostic = crash.diagnose(error, epoch=epoch, step=step, time=time.time())
+        rows = self._trainer.step_runner.rows_in_hand if self._trainer else []
+        diagnostic = crash.diagnose(error, epoch=epoch, step=step, time=time.time(), rows=rows)
         self._judge.raise_diagnostic(diagnostic)
         saved = " The state before it is in checkpoints/last_model.pt."
         if not self._has_trained() or "last_model.pt" in self._ending.not_saved:

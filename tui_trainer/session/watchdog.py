@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tui_trainer.config.schema import Config
     from tui_trainer.diagnostics.hang import Hang
+    from tui_trainer.diagnostics.rule import Problem
     from tui_trainer.engine.events import Event
 
 _INTERVAL_S = 5.0
@@ -55,7 +56,7 @@ class Watchdog:
         config: Config,
         thread: int,
         checkpoints: Path,
-        report: Callable[[DiagnosticRaised], object],
+        report: Callable[[DiagnosticRaised, Problem], object],
         note: Callable[[Event], object],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -156,7 +157,8 @@ class Watchdog:
                 evidence=problem.evidence,
                 fixes=tuple(fix.to_json(self._config) for fix in problem.fixes),
                 playbook=f"diagnostics/{rule.code}.md",
-            )
+            ),
+            problem,
         )
 
     def _run(self) -> None:
