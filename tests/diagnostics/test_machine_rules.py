@@ -260,7 +260,7 @@ def test_more_workers_are_no_cure_for_a_cpu_that_is_full():
     busy = [{"cpu_percent": 98.0, "process_cpu": 90.0}] * 10
     data = {"target": "digits", "num_workers": 4}
     problem = efficiency([finished(k, wait=0.6) for k in range(1, 5)], busy, data=data)["data"]
-    assert "have all of the CPU" in problem.message
+    assert "the CPU is full (98 %)" in problem.message
     assert [fix.id for fix in problem.fixes] == ["in_memory"]
 
 

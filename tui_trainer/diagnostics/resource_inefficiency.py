@@ -95,7 +95,7 @@ class ResourceInefficiency(Rule):
         if not workers:
             why = "every sample is read and transformed in the training process (data.num_workers: 0)"
         elif machine.cpu is not None and machine.cpu >= 90:
-            why = f"the {workers} workers have all of the CPU ({machine.cpu:.0f} %), and it is not enough"
+            why = f"the CPU is full ({machine.cpu:.0f} %), and the {workers} workers do not get enough of it"
         else:
             cpu = "" if machine.cpu is None else f", though the CPU is at {machine.cpu:.0f} % only"
             why = f"the {workers} workers do not keep up{cpu}: too few, or the disk is slow"
