@@ -213,3 +213,26 @@ def test_looking_leaves_the_model_as_it_was() -> None:
     gradients = {name for name, item in parts.model.named_parameters() if item.grad is not None}
     assert gradients == {"first.weight"}
     assert torch.equal(parts.model.first.weight.grad, torch.ones_like(parts.model.first.weight))
+
+
+# --- data for real trainings --------------------------------------------------------------------------------
+
+
+def repeated() -> ArrayDataset:
+    """Every sample three times, before the data is divided."""
+    inputs = torch.randn(60, 6, generator=torch.Generator().manual_seed(0)).repeat(3, 1)
+    return ArrayDataset(inputs, (inputs[:, 0] > 0).long())
+
+
+def mislabelled() -> tuple[ArrayDataset, ArrayDataset]:
+    """Sixty train samples whose labels are chance, which can only be learned by heart."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(460, 20, generator=generator)
+    targets = torch.randint(0, 2, (460,), generator=generator)
+    return ArrayDataset(inputs[:60], targets[:60]), ArrayDataset(inputs[60:], targets[60:])
+
+
+def lopsided() -> ArrayDataset:
+    """Forty samples of one class to one of the other, which no input tells apart."""
+    inputs = torch.randn(820, 6, generator=torch.Generator().manual_seed(0))
+    return ArrayDataset(inputs, (torch.arange(820) % 41 == 0).long())
