@@ -20,6 +20,12 @@ def idle_means_idle(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def cursors_do_not_blink(monkeypatch):
+    """A picture taken half a second later is the same."""
+    monkeypatch.setattr("textual.widgets.Input._toggle_cursor", lambda _: None)
+
+
+@pytest.fixture(autouse=True)
 def notes_stay(monkeypatch):
     """What the app tells is there when a test on a busy machine comes to look."""
     monkeypatch.setattr("textual.app.App.NOTIFICATION_TIMEOUT", 3600)

@@ -17,6 +17,7 @@ from tui_trainer.engine.events import (
     NonFiniteSkipped,
     Resumed,
 )
+from tui_trainer.screens import panels
 from tui_trainer.screens.log_history import LOG_LIMIT, SLACK
 from tui_trainer.screens.recorded import BATCH_LOSS
 from tui_trainer.screens.series import CAPACITY, Series
@@ -148,3 +149,28 @@ def test_the_log_is_bounded_and_clean():
     assert view.log_total == 3 * LOG_LIMIT + 1
     assert view.log[-1].text == "[/red]"
     assert view.log[0].text.startswith("line ")
+
+
+def last_rows(view, height):
+    rows = panels.run_rows(view, 36, height, panels.UNICODE)
+    assert len(rows) <= height
+    return ["".join(text for text, _ in row) for row in rows]
+
+
+def test_the_last_words_of_a_failed_run_are_told_in_full_where_there_is_room():
+    words = "10 batches in a row gave a non-finite loss; lower the learning rate, then start again"
+    events = [*sample.events(20, until_step=300), sample.finished(status="failed", message=words)]
+    view = advance_all(RunView(), events)
+    assert words in " ".join(last_rows(view, 20))
+    cut = last_rows(view, 8)
+    assert cut[-1].endswith("…")
+    assert "10 batches in a row" in " ".join(cut)
+
+
+def test_metrics_are_worth_more_than_the_last_words_of_a_complete_run():
+    events = [*sample.events(20, until_step=900), sample.finished(message="All 20 epochs are done.")]
+    view = advance_all(RunView(), events)
+    assert "All 20 epochs are done." in last_rows(view, 12)
+    short = last_rows(view, 9)
+    assert "All 20 epochs are done." not in short
+    assert any(row.startswith("accuracy") for row in short)

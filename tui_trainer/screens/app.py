@@ -270,6 +270,8 @@ class MLTrainerApp(App[Outcome]):
     def show(self, view: RunView) -> None:
         """Show `view` on the phase's screen, whatever dialog is in front of it."""
         self.view = view
+        if not self.is_running:
+            return  # it is closing: the screens' parts go one by one
         for screen in self.screen_stack:
             if isinstance(screen, (BaselineScreen, MachineScreen)) and screen.is_mounted:  # noqa: SIM102 (mypy needs the type first)
                 if screen.shows_own_run:

@@ -34,6 +34,7 @@ STATUS_WORDS = {
     "died": ("died", "bad"),
 }
 LABEL_WIDTH = 14
+SAID_BY_THE_RESULT = {"completed", "early_stopped"}  # the message adds little: metrics are worth more
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,9 @@ def run_rows(view: RunView, width: int, height: int, glyphs: Glyphs) -> list[Row
     rows = [*_progress_rows(view, width, glyphs), *_pace_rows(view, width)]
     table = metric_table(view, width)
     state = _state_rows(view, width)
-    state += _message_rows(view, width, height - len(rows) - len(state))
+    room = height - len(rows) - len(state)
+    if len(table) < room or view.status not in SAID_BY_THE_RESULT:
+        state += _message_rows(view, width, room)
     roomy = len(rows) + len(table) + len(state) + 2 <= height
     blank: list[Row] = [()] if roomy else []
     room = height - len(rows) - len(state)
