@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import pkgutil
 import random
 import statistics
 import time
 from typing import TYPE_CHECKING
 
-import tui_trainer.diagnostics
 from benchmarks.diagnostics.case import Settings, merged
 from benchmarks.diagnostics.training import Recorded, scratch
-from tui_trainer.config.loading import parse_config
+from tui_trainer.diagnostics.registry import CODES
 from tui_trainer.engine import events
 
 if TYPE_CHECKING:
@@ -33,21 +31,6 @@ _MODELS: dict[str, Settings] = {
         "data": {"target": "digits", "args": {"image": True}, "batch_size": 64},
     },
 }  # fmt: skip
-
-
-def codes() -> list[str]:
-    """Of all rules that there are."""
-    import importlib
-
-    found = []
-    for item in pkgutil.iter_modules(tui_trainer.diagnostics.__path__):
-        module = importlib.import_module(f"tui_trainer.diagnostics.{item.name}")
-        found += [
-            code
-            for value in vars(module).values()
-            if isinstance(code := getattr(value, "code", None), str) and code and isinstance(value, type)
-        ]
-    return sorted(set(found))
 
 
 def main(repeats: int) -> int:
@@ -78,7 +61,7 @@ def pairs(config: Settings, repeats: int) -> tuple[list[float], list[float]]:
         "scheduler": {"target": "none"},
     }
     watched = merged(base, config)
-    off = {"diagnostics": {"disabled": known(codes())}, "monitoring": {"probe_every_n_epochs": 0}}
+    off = {"diagnostics": {"disabled": list(CODES)}, "monitoring": {"probe_every_n_epochs": 0}}
     bare = merged(watched, off)
     _cpu_time(watched)  # pays for imports
     ratios, costs = [], []
@@ -90,18 +73,6 @@ def pairs(config: Settings, repeats: int) -> tuple[list[float], list[float]]:
         ratios.append(given / without)
         costs.append((given - without) / steps * 1e6)
     return ratios, costs
-
-
-def known(names: Sequence[str]) -> list[str]:
-    """Those of `names` that a config may switch off."""
-    kept = []
-    for name in names:
-        try:
-            parse_config({"diagnostics": {"disabled": [name]}})
-        except Exception:  # noqa: S112 (a name of something else)
-            continue
-        kept.append(name)
-    return kept
 
 
 def _cpu_time(config: Settings) -> tuple[float, int]:

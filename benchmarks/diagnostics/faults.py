@@ -143,8 +143,8 @@ def _nan() -> Iterator[Case]:
         check=_not_finite,
     )  # fmt: skip
     yield from _family(
-        "log_of_zero", "nan_loss",
-        _over("digits blobs wine circles", 1031, lambda t, _: _loss("log_of_softmax") | _rate("adam", t.adam * 2)),
+        "overflow", "nan_loss",
+        _over("digits blobs wine blobs", 1031, lambda t, _: _loss("log_of_sum") | _rate("adam", t.adam * 2)),
         check=_not_finite,
     )  # fmt: skip
     yield from _family(
@@ -191,7 +191,7 @@ def _vanishing() -> Iterator[Case]:
 def _units() -> Iterator[Case]:
     yield from _family(
         "dead_by_bias", "dying_relu",
-        _over("digits blobs wine circles cancer digits blobs wine", 1301,
+        _over("digits blobs wine digits cancer digits blobs wine", 1301,
               lambda _, s: _model("DeadByBias", bias=-12.0, share=1.0 if s % 4 else 0.95)),
         also=_FLAT | {"dead_parameters"},
     )  # fmt: skip
