@@ -98,6 +98,14 @@ def test_what_levels_off_is_none(name):
     assert [end for end in range(1, 60) if steady_growth(curve(shape, end))] == []
 
 
+@pytest.mark.parametrize("name", [*CURVES, *HARMLESS])
+def test_epochs_without_a_sample_of_their_own_change_no_verdict(name):
+    """Epochs about as long as the time between two samples: every third has none."""
+    shape = (CURVES | HARMLESS)[name]
+    found = [end for end in range(1, 60) if steady_growth([p for p in curve(shape, end) if p[0] % 3])]
+    assert bool(found) == (name in CURVES)
+
+
 def leaking(rule: MemoryLeak, shape, *, where: str = "process", epochs: int = 30):
     history, told = History(), []
     for epoch in range(1, epochs + 1):

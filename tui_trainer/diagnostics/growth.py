@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WARM_UP, EPOCHS = 2, 8  # epochs that do not count, and those that are needed besides
 SHARE, LEAST_BYTES = 0.05, 24e6  # of what there was after the warm-up, and in all
+_POINTS = 6  # in these epochs: short ones have no sample each
 _NEWEST = 60  # points that are looked at
 _FIT = 0.9  # R² of the line
 _RISING = 0.75  # share of the epochs in which it grew
@@ -45,7 +46,7 @@ def steady_growth(
 ) -> Growth | None:
     """Growth that is steady and does not level off; None where there is none, or too little is known."""
     points = [point for point in curve if point[0] > warm_up][-_NEWEST:]
-    if len(points) < epochs or points[-1][0] - points[0][0] < epochs - 1:
+    if len(points) < _POINTS or points[-1][0] - points[0][0] < epochs - 1:
         return None
     x = np.array([epoch for epoch, _ in points], dtype=float)
     y = np.array([value for _, value in points])
