@@ -21,7 +21,7 @@ class Overfitting(Rule):
     """Compares train and validation, epoch by epoch.
 
     `gap`: by how much a train metric (accuracy, R²) is above validation, and beyond `sigmas` standard errors of chance
-    in a validation set of this size. `rise`: by what share of its lowest value val_loss is above it (and 2/√samples,
+    in a validation set of this size. `rise`: by what share of its lowest value val_loss is above it (and 1/√samples,
     for tiny sets), beyond `sigmas` times its own noise and `material` of the loss of a predictor without inputs, while
     train_loss falls. `persist`: for that many epochs in a row; `epochs`: not before.
     """
@@ -29,7 +29,7 @@ class Overfitting(Rule):
     code = "overfitting"
     thresholds: ClassVar[Mapping[str, float]] = {
         "gap": 0.15,
-        "rise": 0.2,
+        "rise": 0.15,
         "material": 0.05,
         "sigmas": 3,
         "persist": 3,
@@ -104,7 +104,7 @@ class Overfitting(Rule):
         falls = train[-1] < train[lowest] and train[-1] < train[-last - 1]
         if since < last or not falls:
             return None
-        chance = 2 / math.sqrt(max(1, self.facts.val_samples or 10_000))
+        chance = 1 / math.sqrt(max(1, self.facts.val_samples or 10_000))
         needed = val[lowest] + max(
             (limit.rise + chance) * val[lowest],
             limit.sigmas * noise(val[lowest // 2 :]),

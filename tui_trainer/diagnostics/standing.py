@@ -38,10 +38,11 @@ class Standing:
     simple_name: str = ""
 
     def short_by(self) -> float:
-        """How far the better of the two sets stays below the best simple predictor, beyond chance; 0 or less: not."""
+        """How far the better of the two sets stays below the best simple predictor, beyond one standard error (both
+        are of the same samples); 0 or less: not."""
         if self.simple_skill is None:
             return 0.0
-        return self.simple_skill - max(self.train, self.val) - self.noise
+        return self.simple_skill - max(self.train, self.val) - self.noise / 2
 
     def is_trivial(self, skill: float) -> bool:
         """Whether neither set shows more than `skill`, which chance alone can give."""
