@@ -70,6 +70,13 @@ def test_copies_across_the_split_are_found_and_named() -> None:
     assert found["disagree"] == 9  # the targets at 40 … are others than those at 0 …
 
 
+def test_how_many_inputs_there_could_be() -> None:
+    bits = torch.randint(0, 2, (200, 3), generator=torch.Generator().manual_seed(0)).float()
+    few = ArrayDataset(bits, torch.zeros(200))
+    assert exact_copies(few, few)["possible"] == 8
+    assert exact_copies(*two_sets())["possible"] == 10**9
+
+
 def test_what_only_looks_alike_is_no_copy() -> None:
     train, val = two_sets(copied=9, noise=1e-4)
     assert exact_copies(train, val)["copies"] == 0

@@ -6,12 +6,15 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 from tests.diagnostics.synthetic import NUMBERS, TEN_CLASSES, epoch, facts_of, raised, told, watch
-from tui_trainer.config.loading import change_config
+from tui_trainer.config.loading import change_config, parse_config
+from tui_trainer.data import quality
+from tui_trainer.diagnostics import data_quality
 from tui_trainer.diagnostics.facts import RunFacts
 from tui_trainer.engine.events import DiagnosticRaised, EpochFinished, Event, SeriesRow
 
@@ -77,7 +80,7 @@ TURNING = [1.0 + 0.02 * (k - 4) ** 2 for k in range(20)]
 def test_a_validation_loss_that_climbs_while_training_goes_on() -> None:
     (found,) = problems(told("overfitting", DIGITS, curves(FALLING, TURNING)))
     assert found.evidence["kind"] == "rise"
-    assert (found.evidence["since_epoch"], found.evidence["threshold"]) == (5, 0.2)
+    assert (found.evidence["since_epoch"], found.evidence["threshold"]) == (5, 0.15)
     assert [fix["id"] for fix in found.fixes][:3] == ["stop", "weight_decay", "dropout"]
     assert_fixes_validate(DIGITS, found)
 
@@ -266,8 +269,9 @@ def before(code: str, context: dict[str, Any], **limits: float) -> list[Diagnost
         ({"copies": 390, "contents": 100, "rows": [1], "distinct": 0.1, "disagree": 0}, "critical"),
         ({"copies": 2, "contents": 2, "rows": [1, 2]}, "info"),
         ({"copies": 390, "contents": 16, "rows": [1], "distinct": 0.02, "disagree": 80}, "info"),
+        ({"copies": 390, "contents": 16, "rows": [1], "distinct": 0.02, "possible": 16}, "info"),
     ],
-    ids=["some", "many", "near", "sampled", "oversampled", "a few", "few different inputs"],
+    ids=["some", "many", "near", "sampled", "oversampled", "a few", "targets differ", "few inputs"],
 )
 def test_copies_of_train_samples_in_validation(found: dict[str, Any], severity: str) -> None:
     (told_,) = before("data_leakage", {"copies": CLEAN | found})
@@ -397,3 +401,37 @@ def test_a_real_training_is_told_of(code: str, tmp_path: Any) -> None:
 
 def test_a_real_training_that_does_well_is_not(tmp_path: Any) -> None:
     assert raised(tmp_path, {"training": {"epochs": 6}}) == {}
+
+
+# --- data quality -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", get_args(quality.Problem))
+def test_each_finding_has_fixes_that_the_playbook_explains(problem: Any) -> None:
+    config = DIGITS.config
+    found = data_quality.problems([quality.Finding(problem, "warning", False, "!")], config)
+    (told_,) = data_quality.diagnose(found, config, time=0.0)
+    assert_fixes_validate(DIGITS, told_)
+    playbook = (Path(data_quality.__file__).parent / "data_quality.md").read_text()
+    fixes = playbook[playbook.index("## Fixes") : playbook.index("## Decision tree")]
+    assert [fix["id"] for fix in told_.fixes if f"`{fix['id']}`" not in fixes] == []
+    assert {fix["id"] for fix in told_.fixes} <= set(data_quality.FIX_IDS)
+
+
+@pytest.mark.parametrize(
+    ("data", "change"),
+    [
+        ({"target": "wine", "args": {"standardize": False}}, {"data.args.standardize": True}),
+        ({"target": "npz", "args": {"path": "x.npz"}}, {"data.args.standardize": True}),
+        ({"target": "table", "args": {"path": "x.csv", "normalize": False}}, {"data.args.normalize": True}),
+        ({"target": "table", "args": {"path": "x.csv"}}, {}),
+        ({"target": "own:data"}, {}),
+    ],
+)
+def test_scales_are_mended_by_the_data_target_where_it_can(
+    data: dict[str, Any], change: dict[str, Any]
+) -> None:
+    config = parse_config({"name": "x", "data": data})
+    (fix,) = data_quality.fixes(quality.Finding("unnormalised", "warning", False, "!"), config)
+    assert dict(fix.changes) == change
+    assert fix.by_itself is bool(change)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _BYTES = 64 * 2**20  # of inputs that are hashed
 _NAMED = 10
+_VALUED_ROWS, _VALUED_COLUMNS, _MANY = 2_000, 64, 10**9
 _CLOSE = 0.1  # of the usual distance between neighbours
 
 
@@ -23,6 +24,7 @@ def exact_copies(train: ArrayDataset, val: ArrayDataset) -> dict[str, Any]:
 
     `compared`: validation samples looked at; `copies`: of these, the ones whose input is also a train sample's;
     `contents`: different inputs among the copies; `distinct`: different inputs of all, as a share of the samples;
+    `possible`: how many inputs the values that columns take could make (a billion stands for any more);
     `disagree`: copies with another target there; `rows`, `of`: the first copies' source rows, and their twins'. Where
     the train set is only sampled, `train_share` tells how much of it was looked at.
     """
@@ -42,11 +44,24 @@ def exact_copies(train: ArrayDataset, val: ArrayDataset) -> dict[str, Any]:
         "copies": len(here),
         "contents": len(torch.unique(of_val[copied])),
         "distinct": len(torch.unique(torch.cat([of_train, of_val]))) / (len(train_rows) + len(val_rows)),
+        "possible": _combinations(train.inputs[train_rows]),
         "disagree": int(disagree.sum()),
         "train_share": len(train_rows) / len(train),
         "rows": val.source_rows[here[:_NAMED]].tolist(),
         "of": train.source_rows[there[:_NAMED]].tolist(),
     }
+
+
+def _combinations(inputs: Tensor) -> int:
+    """The product of how many values each column takes, from some rows and columns; a billion at most."""
+    flat = inputs.reshape(len(inputs), -1)
+    flat = flat[spread_rows(len(flat), _VALUED_ROWS)][:, spread_rows(flat.shape[1], _VALUED_COLUMNS)]
+    product = 1
+    for column in flat.T:
+        product *= len(torch.unique(column))
+        if product >= _MANY:
+            return _MANY
+    return product
 
 
 def content_hashes(inputs: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ class DataLeakage(Rule):
     """Reads what was found before training (`context.copies`), and the first epochs.
 
     `share`: part of the validation set that is in the train set, exactly or all but exactly. `copies`: that many
-    different ones at least: a few are chance. `critical`: share from which on no figure can be trusted. `distinct`:
-    with fewer different inputs than this share of all samples, and targets that differ, repetition lies in the task.
+    different ones at least: a few are chance. `critical`: share from which on no figure can be trusted. Repetition lies
+    in the task where the values of its columns make no more than `combinations` inputs a sample, or where fewer inputs
+    than the share `distinct` of all differ, and targets of equal ones do.
     `near_perfect`: accuracy (or R²) of both sets in the first epochs that is too good to be believed.
     """
 
@@ -31,6 +32,7 @@ class DataLeakage(Rule):
         "copies": 4,
         "critical": 0.1,
         "distinct": 0.2,
+        "combinations": 4,
         "near_perfect": 0.995,
     }
     fix_ids = ("split_by_group", "drop_copies", "look_for_target")
@@ -47,16 +49,13 @@ class DataLeakage(Rule):
         if not number:
             return None
         share, limit = number / compared, self.limit
-        by_nature = found["distinct"] < limit.distinct and found["disagree"] > 0.02 * found["copies"]
+        by_nature = self._repeats_by_nature(found)
         few = number < limit.copies or share < limit.share
         kind = "exactly" if exact >= near else "all but exactly"
         rows = ", ".join(map(str, found["rows"][:5]))
         remark = ""
         if by_nature:
-            remark = (
-                f" Only {found['distinct']:.0%} of all inputs differ, and equal ones have different targets: the task "
-                "repeats itself."
-            )
+            remark = f" Only {found['distinct']:.1%} of all inputs differ: the task repeats itself."
         elif found.get("train_share", 1.0) < 1:
             remark = f" Estimated from {found['train_share']:.0%} of the train set."
         return Problem(
@@ -69,6 +68,13 @@ class DataLeakage(Rule):
             fixes=() if by_nature else self._fixes(),
             subject="copies",
         )
+
+    def _repeats_by_nature(self, found: Mapping[str, Any]) -> bool:
+        """Whether inputs cannot but be equal (their columns take few values), or equal ones have different targets."""
+        samples = self.facts.train_samples + self.facts.val_samples
+        if found.get("possible", math.inf) <= self.limit.combinations * samples:
+            return True
+        return bool(found["distinct"] < self.limit.distinct and found["disagree"] > 0.02 * found["copies"])
 
     def on_epoch(self, history: History) -> Problem | None:
         """Worth knowing: both sets all but perfect from the first epoch on, validation no worse than train."""

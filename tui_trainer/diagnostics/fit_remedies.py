@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.diagnostics.fix import Fix
-from tui_trainer.diagnostics.remedies import advice
+from tui_trainer.diagnostics.remedies import advice, from_start
 
 if TYPE_CHECKING:
     from tui_trainer.config.schema import Config
@@ -35,7 +35,7 @@ def more_dropout(config: Config) -> Fix:
     if config.model.target not in _DROPOUT or not isinstance(old, (int, float)) or old >= 0.6:
         return advice("dropout_in_code", "in the model: dropout of 0.3 to 0.5 before the last layers", effect)
     new = 0.3 if old < 0.2 else 0.5 if old < 0.4 else 0.7
-    return _from_start("dropout", f"dropout {old:g} → {new:g}", effect, {"model.args.dropout": new})
+    return from_start("dropout", f"dropout {old:g} → {new:g}", effect, {"model.args.dropout": new})
 
 
 def smaller_model(config: Config) -> Fix:
@@ -51,7 +51,7 @@ def smaller_model(config: Config) -> Fix:
     name, default = names[config.model.target]
     old = config.model.args.get(name, default)
     new = [max(4, width // 4) for width in old] if isinstance(old, list) else max(4, int(old) // 4)
-    return _from_start("smaller_model", f"{name} {old} → {new}", effect, {f"model.args.{name}": new})
+    return from_start("smaller_model", f"{name} {old} → {new}", effect, {f"model.args.{name}": new})
 
 
 def less_regularisation(config: Config) -> Fix | None:
@@ -68,7 +68,7 @@ def less_regularisation(config: Config) -> Fix | None:
     if not changes:
         return None
     effect = "nothing holds the weights back from fitting the data; watch the gap to validation"
-    return _from_start("less_regularisation", ", ".join(words), effect, changes)
+    return from_start("less_regularisation", ", ".join(words), effect, changes)
 
 
 def stop_early(config: Config) -> Fix | None:
@@ -95,7 +95,7 @@ def balanced_loss(config: Config, task: str) -> Fix | None:
     }.get(name)  # fmt: skip
     if argument is None or loss.args.get(argument) is not None:
         return None
-    return _from_start(
+    return from_start(
         "balanced_loss",
         f"loss: {argument} balanced",
         "a mistake on a rare class costs as much as its share is small: recall rises, precision falls",
@@ -116,10 +116,4 @@ def watch_macro_f1(config: Config) -> Fix | None:
         "judge by macro F1 instead of the loss, from the start",
         "the best epoch is one that is good for every class; cures nothing by itself",
         changes=changes,
-    )
-
-
-def _from_start(name: str, title: str, effect: str, changes: dict[str, Any]) -> Fix:
-    return Fix(
-        id=name, title=f"{title}, from the start", effect=effect, changes=changes, action="restart_fresh"
     )

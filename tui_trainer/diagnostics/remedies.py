@@ -308,6 +308,13 @@ def stop_here(reason: str = "the best checkpoint is kept") -> Fix:
     )
 
 
+def from_start(name: str, title: str, effect: str, changes: dict[str, Any]) -> Fix:
+    """Settings that only make sense from new weights on."""
+    return Fix(
+        id=name, title=f"{title}, {FROM_START}", effect=effect, changes=changes, action="restart_fresh"
+    )
+
+
 def advice(name: str, title: str, effect: str, *, changes: dict[str, Any] | None = None) -> Fix:
     """Something that a person has to do or judge; it is shown, and never applied by itself."""
     return Fix(

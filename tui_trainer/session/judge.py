@@ -45,6 +45,7 @@ class Judge:
         self.stopped_by: events.DiagnosticRaised | None = None
         self._request, self._stream, self._commands, self._clock = request, stream, commands, clock
         self.watch: Watch | None = None
+        self.problems_of_data: dict[str, Problem] = {}
         self._dog: Watchdog | None = None
         self._diagnostics: dict[str, events.DiagnosticRaised] = {}
         self._earlier: set[str] = set()
@@ -70,6 +71,7 @@ class Judge:
             context = measure(trainer.parts)
         facts = _facts(trainer, context)
         self.trainer, self.watch = trainer, Watch(build_rules(facts, folder), facts)
+        self.watch.problems.update(self.problems_of_data)
         return context
 
     def config_changed(self, trainer: Trainer, folder: Path) -> None:

@@ -276,7 +276,7 @@ class RunSession:
 
         Raises `TrainingError` when training cannot proceed.
         """
-        found, blocked = starting.scan_data(data, self.config)
+        found, self._judge.problems_of_data, blocked = starting.scan_data(data, self.config)
         for diagnostic in found:
             if diagnostic.severity != "info":
                 self._judge.emit(diagnostic)

@@ -14,29 +14,37 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tui_trainer.config.schema import Config
+    from tui_trainer.diagnostics.rule import Problem
     from tui_trainer.engine.parts import Parts
     from tui_trainer.engine.trainer import Trainer
     from tui_trainer.session.resume import ResumePoint
     from tui_trainer.session.run_session import RunRequest
 
 
-def scan_data(data: Any, config: Config) -> tuple[list[events.DiagnosticRaised], str | None]:
-    """What is wrong with the content of `data`, and why training cannot proceed (None where it can)."""
+def scan_data(
+    data: Any, config: Config
+) -> tuple[list[events.DiagnosticRaised], dict[str, Problem], str | None]:
+    """What is wrong with the content of `data`, by id too, and why training cannot proceed (None where it can)."""
     from tui_trainer.data.quality import scan
     from tui_trainer.data.seeds import untouched_rng
     from tui_trainer.diagnostics import data_quality
 
     if "data_quality" in config.diagnostics.disabled:
-        return [], None
+        return [], {}, None
     with untouched_rng():
         findings = scan(data)
-    raised = data_quality.diagnose(findings, time=time.time())
+    problems = data_quality.problems(findings, config)
+    raised = data_quality.diagnose(problems, config, time=time.time())
     blocking = [finding for finding in findings if finding.blocks_training]
     if not blocking:
-        return raised, None
-    return raised, (
-        f"The data cannot be trained on: {' '.join(item.message for item in blocking[:3])} Nothing was "
-        "trained. Mend the data (see diagnostics/data_quality.md); diagnostics.jsonl in the run folder has the details."
+        return raised, problems, None
+    return (
+        raised,
+        problems,
+        (
+            f"The data cannot be trained on: {' '.join(item.message for item in blocking[:3])} Nothing was "
+            "trained. Mend the data (see diagnostics/data_quality.md); diagnostics.jsonl in the run folder has the details."
+        ),
     )
 
 
