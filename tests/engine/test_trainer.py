@@ -497,3 +497,24 @@ def test_the_heart_beats_in_steps_and_rests_in_all_that_may_take_its_time(make_r
     assert len(beats.pop("step")) == len(run.trainer.parts.train)
     assert set().union(*beats.values()) == {None}
     assert all(beats.values())
+
+
+def test_a_step_that_fails_names_its_samples(make_run):
+    def fail_at_the_fifth(parts):
+        passes = iter(range(1000))
+
+        def hook(module, _inputs):
+            if module.training and next(passes) == 4:
+                raise KeyError("fifth")
+
+        parts.model.register_forward_pre_hook(hook)
+
+    run = make_run(before=fail_at_the_fifth)
+    runner = run.trainer.step_runner
+    assert runner.rows_in_hand == []
+    with pytest.raises(KeyError, match="fifth"):
+        run.train()
+    fifth = list(run.trainer.parts.train.epoch(1))[4]
+    assert runner.rows_in_hand == fifth.rows.tolist()
+    runner.undo()
+    assert runner.rows_in_hand == fifth.rows.tolist(), "still known once the state is saved"
