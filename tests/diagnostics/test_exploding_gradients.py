@@ -116,3 +116,13 @@ def test_an_enormous_loss_in_steps_that_were_not_logged_after_which_nothing_is_l
     assert (found.epoch, found.evidence["since_epoch"]) == (2, 1)
     assert found.fixes[0]["action"] == "restart_fresh"
     assert told(CODE, CLASSES, epochs([700.0, 1.5, 0.9, 0.5], [0.2, 0.5, 0.7, 0.9])) == []
+
+
+def test_gradients_of_raw_targets_are_not_clipped_to_nothing() -> None:
+    events = [skip(4 + n, consecutive=n + 1, loss=math.inf) for n in range(6)]
+    small = facts_of({"optimizer": {"target": "sgd", "learning_rate": 0.01}}, context=NUMBERS)
+    (found,) = told(CODE, small, events)
+    assert [fix["id"] for fix in found.fixes][:2] == ["lower_lr_10", "lower_lr_100"]
+    large = facts_of({"optimizer": {"target": "sgd", "learning_rate": 1.0}}, context=NUMBERS)
+    (found,) = told(CODE, large, events)
+    assert found.fixes[0]["id"] == "lower_lr_10_clip"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _LATEST = 3  # logged steps, two of which must show it
 _BEFORE = 30  # logged steps before these
 _FEWEST_BEFORE = 5
+_SMALL_RATE = 0.05  # with gradients clipped at 1, so far do the weights move in a step
 
 
 class ExplodingGradients(Rule):
@@ -252,12 +253,18 @@ class ExplodingGradients(Rule):
     def _fixes(self, *, fresh: bool) -> tuple[Fix, ...]:
         """From before it began; where that is the first epoch, from the start."""
         config = self.facts.config
-        clipped = config.training.gradient_clip_norm is not None
-        first = remedies.lower_rate(config, 10, clip=True, fresh=fresh)
-        others = (
-            (remedies.lower_rate(config, 100, fresh=fresh),) if clipped else (remedies.clip(fresh=fresh),)
-        )
-        return (first, *others, remedies.normalise_inputs(config))
+        # Clipped at 1, the gradients of raw targets would move nothing at so low a rate.
+        small = self._is_large() and config.optimizer.learning_rate <= _SMALL_RATE
+        lower = remedies.lower_rate(config, 10, clip=not small, fresh=fresh)
+        lowest, scaled = remedies.lower_rate(config, 100, fresh=fresh), remedies.normalise_inputs(config)
+        if small or config.training.gradient_clip_norm is not None:
+            return (lower, lowest, scaled)
+        return (lower, remedies.clip(fresh=fresh), scaled)
+
+    def _is_large(self) -> bool:
+        """A regression on raw targets, whose gradients are large by nature."""
+        zero = self.facts.context.get("zero", {}).get("val_mse", 0.0)
+        return bool(zero > self.limit.norm)
 
 
 def _largest(history: History) -> tuple[str, float] | None:

@@ -46,7 +46,7 @@ class SlowConvergence(Rule):
         if len(losses) < watch or not scale or scale <= 0 or is_done(self.facts, history):
             return None
         pace = self._pace(history, losses)
-        share, simple = learned(self.facts, history, epochs=_WINDOW), attainable(self.facts)
+        share, simple = learned(self.facts, history), attainable(self.facts)
         needed = self.limit.learned * (simple if simple is not None and simple >= SIGNAL else 1.0)
         if pace is None or share is None or share >= needed:
             return None
