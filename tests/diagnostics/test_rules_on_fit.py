@@ -147,6 +147,13 @@ def test_regularisation_is_the_first_to_go() -> None:
     assert_fixes_validate(facts, found)
 
 
+def test_regularisation_that_lets_nothing_through_is_told_early() -> None:
+    facts = facts_of({"optimizer": {"weight_decay": 0.3}})
+    (found,) = problems(told("underfitting", facts, curves(FLAT[1:4], FLAT[1:4], [0.1] * 3, [0.1] * 3)))
+    assert found.epoch == 3
+    assert told("underfitting", DIGITS, curves(FLAT[1:4], FLAT[1:4], [0.1] * 3, [0.1] * 3)) == []
+
+
 def test_what_still_improves_is_only_noted() -> None:
     losses = [2.3 * 0.9**k for k in range(8)]
     (found,) = told("underfitting", DIGITS, curves(losses, losses, [0.5] * 8, [0.5] * 8))
@@ -203,13 +210,14 @@ def test_units_out_of_reach_in_a_run_that_learns_nothing(code: str, values: dict
 
 
 @pytest.mark.parametrize("code", ["dying_relu", "saturated_activation"])
-def test_a_high_rate_is_lowered_first(code: str) -> None:
-    facts = facts_of({"optimizer": {"learning_rate": 0.3}})
+@pytest.mark.parametrize(("rate", "fix"), [(0.02, "lower_lr_10"), (0.3, "lower_lr_100")])
+def test_a_high_rate_is_lowered_first(code: str, rate: float, fix: str) -> None:
+    facts = facts_of({"optimizer": {"learning_rate": rate}})
     kind = "ReLU" if code == "dying_relu" else "Sigmoid"
     rows = [layer(number, kind=kind, dead=0.7, saturated=0.7) for number in (1, 2)]
     (found,) = problems(told(code, facts, with_rows(stuck(0.1), rows)))
     assert found.severity == "warning"
-    assert found.fixes[0]["id"] == "lower_lr_10"
+    assert found.fixes[0]["id"] == fix
 
 
 @pytest.mark.parametrize("code", ["dying_relu", "saturated_activation"])

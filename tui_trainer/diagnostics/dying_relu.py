@@ -59,6 +59,6 @@ class DyingRelu(Rule):
     def _fixes(self, kind: str) -> tuple[Fix, ...]:
         config = self.facts.config
         swap = remedies.swap_activation(kind, "LeakyReLU", fresh=True, config=config)
-        lower = [remedies.lower_rate(config, factor, fresh=True) for factor in (10, 100)]
+        lower = fit_remedies.lower_rates(config)
         ordered = [*lower, swap] if fit_remedies.is_hot(config) else [swap, *lower]
         return (*ordered, remedies.change_seed(config))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.diagnostics.fix import Fix
-from tui_trainer.diagnostics.remedies import advice, from_start
+from tui_trainer.diagnostics.remedies import advice, from_start, lower_rate
 
 if TYPE_CHECKING:
     from tui_trainer.config.schema import Config
@@ -21,6 +21,20 @@ def is_hot(config: Config) -> bool:
     """Whether the learning rate is so high for its optimizer that it comes to mind first."""
     optimizer = config.optimizer
     return optimizer.learning_rate > _HOT.get(optimizer.target.lower(), _HOT_ADAPTIVE)
+
+
+def lower_rates(config: Config) -> list[Fix]:
+    """The learning rate ÷ 10 and ÷ 100 from new weights; the larger step first where the rate is out of all bounds."""
+    limit = _HOT.get(config.optimizer.target.lower(), _HOT_ADAPTIVE)
+    factors = (100, 10) if config.optimizer.learning_rate > 20 * limit else (10, 100)
+    return [lower_rate(config, factor, fresh=True) for factor in factors]
+
+
+def is_held_back(config: Config) -> bool:
+    """Whether regularisation is so strong that hardly anything can be learned."""
+    optimizer, dropout = config.optimizer, config.model.args.get("dropout", 0.0)
+    decay = optimizer.weight_decay * (optimizer.learning_rate if optimizer.target.lower() == "adamw" else 1)
+    return decay >= 0.02 or (isinstance(dropout, (int, float)) and dropout >= 0.8)
 
 
 def takes_weight_decay(config: Config) -> bool:

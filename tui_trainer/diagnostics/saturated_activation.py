@@ -69,7 +69,7 @@ class SaturatedActivation(Rule):
         config = self.facts.config
         scale = remedies.normalise_inputs(config)
         swap = remedies.swap_activation(kind, "ReLU", fresh=True, config=config)
-        lower = [remedies.lower_rate(config, factor, fresh=True) for factor in (10, 100)]
+        lower = fit_remedies.lower_rates(config)
         ordered = [*lower, swap] if fit_remedies.is_hot(config) else [swap, *lower]
         first, last = ([scale], []) if scale.by_itself else ([], [scale])
         return (*first, *ordered, remedies.change_seed(config), *last)

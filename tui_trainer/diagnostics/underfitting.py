@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from tui_trainer.diagnostics.history import History
 
 
+_HELD_BACK_EPOCHS = 3  # where the cause is plain from the config
+
+
 class Underfitting(Rule):
     """Measures both sets against predictors that need no training (`context.trivial`, `.linear`, `.neighbours`).
 
     In units of skill (0: as without inputs, 1: without error): `trivial`: no more than that is nothing learned;
     `short`: so far below the best simple predictor is poor. `flat`: relative fall of train_loss over `window` epochs
-    below which it stands; half of it in the run's last epoch is enough to be told. `epochs`: not before.
+    below which it stands. `epochs`: not before; after three already, where nothing is learned and regularisation is
+    plainly too strong.
     """
 
     code = "underfitting"
@@ -38,13 +42,16 @@ class Underfitting(Rule):
         """A problem where both sets are poor, and flat."""
         limit, window = self.limit, int(self.limit.window)
         epochs = len(history.epochs) - history.changed_epoch
-        if epochs < max(limit.epochs, window + 1):
+        held_back = epochs < limit.epochs and fit_remedies.is_held_back(self.facts.config)
+        if held_back:
+            window = 2
+        if epochs < max(_HELD_BACK_EPOCHS if held_back else limit.epochs, window + 1):
             return None
         now = standing(self.facts, history)
         if now is None:
             return None
         trivial, short = now.is_trivial(limit.trivial), now.short_by() > limit.short
-        if not (trivial or short) or self.facts.reached(f"val_{now.metric}", now.value):
+        if not (trivial or (short and not held_back)) or self.facts.reached(f"val_{now.metric}", now.value):
             return None
         losses = finite(history.metric("train_loss", since_change=True))[-window - 1 :]
         if len(losses) <= window:

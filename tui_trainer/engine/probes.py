@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_CLASSES = 100
 """With more classes than these, predictions are not counted."""
 _FIRST_EPOCHS = 3
-_FEW, _MANY = 128, 256  # samples that go through the hooks; many where an epoch is long
+_FEW, _MANY = 64, 256  # samples that go through the hooks; many where an epoch is long
 _LONG_EPOCH = 10_000  # train samples
 _MOST_NUMBERS = 1 << 20  # of inputs that a probe keeps
 _END = 0.99  # a tanh or sigmoid output this far towards its end passes at most 4 % of its largest slope on
