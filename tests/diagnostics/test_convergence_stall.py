@@ -144,3 +144,9 @@ def test_labels_that_cannot_be_learned_are_seen_in_training(tmp_path) -> None:
     )
     assert CODE in found
     assert "check_labels" in [fix["id"] for fix in found[CODE].fixes]
+
+
+def test_a_long_run_that_forgets_everything_is_told_as_well() -> None:
+    events = epochs([2.3 * 0.95**n + 0.2 for n in range(60)] + [2.31] * 20, [0.5] * 60 + [0.1] * 20)
+    (found,) = told(CODE, facts_of(epochs=100), events)
+    assert (found.severity, found.epoch) == ("critical", 75)

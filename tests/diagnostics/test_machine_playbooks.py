@@ -48,7 +48,7 @@ def test_each_threshold_is_named_with_its_default(rule):
     trigger = text[text.index("## Trigger") : text.index("## Symptoms")]
     shown = {f"{value:g}" for value in re.findall(r"\d+(?:\.\d+)?", trigger) for value in [float(value)]}
     for name, value in rule.thresholds.items():
-        assert re.search(rf"`(?:[\w.]*\.)?{name}(?:: [\d.]+)?`", trigger), name
+        assert re.search(rf"`(?:[\w.]*\.)?{name}(?:(?:: | = )[\d.]+)?`", trigger), name
         assert {f"{value:g}", f"{100 * value:g}"} & shown, (name, value)
 
 

@@ -81,7 +81,8 @@ class ConvergenceStall(Rule):
     def _at_nothing(self, history: History, losses: list[float], scale: float) -> int:
         """How many of the latest epochs were spent at the level of a predictor without inputs, without a fall."""
         least, count = int(self.limit.flat_epochs), 0
-        for length in range(least, len(losses) + 1):
+        longest = min(len(losses), max(2 * least, int(2 * self.limit.critical_epochs)))
+        for length in range(least, longest + 1):
             window = finite(losses[-length:])
             if len(window) < least or not learned_nothing(
                 self.facts, history, epochs=length, nothing=self.limit.nothing
@@ -91,7 +92,7 @@ class ConvergenceStall(Rule):
             if fallen > max(self.limit.flat * scale, 2 * noise(window)):
                 break
             count = length
-        return count if 2 * count >= len(losses) else 0  # else it was on its way a moment ago
+        return count if 2 * count >= longest else 0  # else it was on its way a moment ago
 
     def _learned_enough(self, history: History) -> bool:
         target = self.facts.config.targets
@@ -110,7 +111,7 @@ class ConvergenceStall(Rule):
         severity: Severity = "critical" if critical else "warning"
         since = max(1, epoch.epoch - idle + 1)
         monitor = self.facts.monitor
-        share = learned(self.facts, history)
+        share = learned(self.facts, history, epochs=None if began else idle)
         if began:
             what = f"Neither {monitor} nor the train loss has improved for {idle} epochs (threshold {self.limit.epochs:g})"
         else:
