@@ -73,6 +73,7 @@ class SlowConvergence(Rule):
                 "since_epoch": history.epoch - len(losses) + 1,
             },
             fixes=self._fixes(history),
+            acts=left >= watch,  # else no fix could show in time that it helps
         )
 
     def _pace(self, history: History, losses: list[float]) -> float | None:
