@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -156,7 +157,12 @@ class ExplodingGradients(Rule):
         bound = self.limit.loss_factor * usual
         high = [item for item in latest if item.loss >= bound and math.isfinite(item.loss)]
         newest = latest[0]
-        falling = start is not None and start >= bound and newest.epoch == 1 and newest.loss < start / 2
+        falls = all(a.loss < b.loss for a, b in itertools.pairwise(latest))
+        falling = (
+            start is not None
+            and start >= bound
+            and ((newest.epoch == 1 and newest.loss < start / 2) or falls)
+        )
         if len(high) < 2 or newest not in high or falling:
             return None
         return self._problem(
@@ -176,7 +182,7 @@ class ExplodingGradients(Rule):
         loss = epoch.metrics.get("train_loss", math.nan)
         val = epoch.metrics.get("val_loss", math.nan)
         worst = val if val >= bound else loss if epoch.epoch > 1 else math.nan
-        if not bound <= worst < math.inf:
+        if not bound <= worst < math.inf or self._falls_from_the_start(history, bound, val):
             return None
         which = "validation" if worst == val else "train"
         return self._problem(
@@ -195,6 +201,17 @@ class ExplodingGradients(Rule):
             critical=True,
         )
 
+    def _falls_from_the_start(self, history: History, bound: float, val: float) -> bool:
+        """A loss that was large at the first step and has fallen in every epoch since: initial weights far too large for
+        the targets, which training mends."""
+        start, losses = history.start_loss, history.metric("train_loss")
+        return (
+            start is not None
+            and start >= bound
+            and all(b < 0.9 * a for a, b in itertools.pairwise(losses))
+            and val < losses[-1] < math.inf
+        )
+
     def _carried_off(self, history: History) -> Problem | None:
         """A loss that was enormous in an epoch, in steps that were perhaps never logged, and nothing learned since."""
         usual = self._bound(history)
@@ -204,6 +221,8 @@ class ExplodingGradients(Rule):
         worst = max(finite(losses[:-1]), default=0.0)
         if worst < self.limit.carried * usual or losses[-1] >= worst:
             return None
+        if 0.1 * losses[-2] < losses[-1] < 0.9 * losses[-2]:
+            return None  # on its way down from a start that was far off
         if not learned_nothing(self.facts, history, epochs=1, nothing=0.05) or losses[-1] > 2 * usual:
             return None
         place = history.changed_epoch + losses.index(worst)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tui_trainer.diagnostics.history import History
 
 _FEWEST = 10  # logged steps before a jump
+_JUST_BEFORE = 3  # of them that come right before it
+_CREPT = 0.25  # share of the rise that had crept up by then: it was no jump
 _MOST = 30
 
 
@@ -51,6 +53,8 @@ class LossSpike(Rule):
         )
         if not (min(latest) > bound and self._top(history) > level):
             return None
+        if not _sudden(earlier[:_JUST_BEFORE], level, middle(latest)):
+            return None
         first = steps[-count]
         place = {"since_epoch": first.epoch, "since_step": first.step}
         return self._problem(history, (level, middle(latest), bound), place, steps[-1 - count].step)
@@ -71,6 +75,8 @@ class LossSpike(Rule):
             level + self.limit.spread * scatter, level + self.limit.lost * (self._top(history) - level)
         )
         if not min(latest) > bound or not self._top(history) > level:
+            return None
+        if not _sudden(earlier[-1:], level, middle(latest)):
             return None
         before = epochs[-count - 1]
         place = {"since_epoch": before.epoch + 1, "since_step": before.step}
@@ -107,3 +113,9 @@ class LossSpike(Rule):
             remedies.lower_rate(config, 10, checkpoint=BEFORE),
         ]
         return tuple(item for item in fixes if item is not None)
+
+
+def _sudden(before: list[float], level: float, now: float) -> bool:
+    """Whether the loss was still near its `level` just `before` it was `now`; two players of one loss, say, take turns
+    more slowly."""
+    return middle(before) - level <= _CREPT * (now - level)

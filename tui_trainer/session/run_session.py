@@ -9,7 +9,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tui_trainer.config.errors import RunFolderError, TrainingError, UserError
+from tui_trainer.config.errors import DataError, RunFolderError, TrainingError, UserError
 from tui_trainer.config.hashing import config_hash
 from tui_trainer.config.user_code import raised
 from tui_trainer.engine import events
@@ -142,6 +142,8 @@ class RunSession:
             code = TrainingError.exit_code if self._has_trained() else error.exit_code
             if self._judge.stopped_by is not None:
                 code = STOPPED_BY_DIAGNOSTIC
+            if isinstance(error, DataError) and self._has_trained():
+                self._tell_crash(error.__cause__ or error)
             self._ending = Ending("failed", str(error), code, error, self._ending.not_saved)
         except (SystemExit, KeyboardInterrupt) as error:
             # Signals go to the main thread, so user code raised this.
@@ -320,13 +322,17 @@ class RunSession:
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _crashed(self, error: BaseException) -> None:
+    def _tell_crash(self, error: BaseException) -> events.DiagnosticRaised:
         from tui_trainer.diagnostics import crash
 
         epoch, step = (self._trainer.epoch, self._trainer.step) if self._trainer else (0, 0)
         rows = self._trainer.step_runner.rows_in_hand if self._trainer else []
         diagnostic = crash.diagnose(error, epoch=epoch, step=step, time=time.time(), rows=rows)
         self._judge.raise_diagnostic(diagnostic)
+        return diagnostic
+
+    def _crashed(self, error: BaseException) -> None:
+        diagnostic = self._tell_crash(error)
         saved = " The state before it is in checkpoints/last_model.pt."
         if not self._has_trained() or "last_model.pt" in self._ending.not_saved:
             saved = ""
