@@ -9,11 +9,15 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+import sample_diagnostics
 import sample_run as sample
 
-from tui_trainer.engine.events import CommandHandled
+from tui_trainer.engine.events import CommandHandled, DiagnosticRaised
 from tui_trainer.screens.canvas import draw
+from tui_trainer.screens.case_rows import chart_of
 from tui_trainer.screens.chart import Chart
+from tui_trainer.screens.diagnosis import CHART_HEIGHT, LEAST_BESIDE_CHART, DiagnosisPanel
+from tui_trainer.screens.evidence_chart import EvidenceChart
 from tui_trainer.screens.log_pane import LogPane
 
 
@@ -25,6 +29,8 @@ class FakeRun:
         self.summary: dict[str, Any] | None = None
         self.accepts = True
         self.commands: list[tuple[str, dict[str, Any]]] = []
+        self.diagnostics: dict[str, DiagnosticRaised] = {}
+        self.applied: list[tuple[str, str]] = []
         self._obeys_stop = obeys_stop
         self._events: deque[Any] = deque()
         self._changed = threading.Condition()
@@ -32,6 +38,7 @@ class FakeRun:
         self.emit(*events)
 
     def emit(self, *events) -> None:
+        self.diagnostics |= {event.id: event for event in events if isinstance(event, DiagnosticRaised)}
         with self._changed:
             self._events.extend(events)
             self._changed.notify_all()
@@ -53,7 +60,7 @@ class FakeRun:
 
     def send(self, command: str, **details: Any) -> None:
         self.commands.append((command, details))
-        if command in ("pause", "resume", "checkpoint", "set_learning_rate", "extend", "roll_back"):
+        if command != "stop":
             self.emit(
                 CommandHandled(
                     time=sample.START,
@@ -65,8 +72,20 @@ class FakeRun:
                     details=details,
                 )
             )
+        if command == "apply_fix" and self.accepts:
+            self._change_course(details["diagnostic"], details["fix"])
+        if command == "undo_fix" and self.accepts and self.applied:
+            self._change_course(*self.applied[-1], undone=True)
         if command == "stop" and self._obeys_stop:
             self.emit(sample.finished(status="interrupted" if details else "stopped", message="by request"))
+
+    def _change_course(self, diagnostic: str, fix: str, *, undone: bool = False) -> None:
+        told = self.diagnostics[diagnostic]
+        self.emit(*sample_diagnostics.applied(told, fix, to_step=135, undone=undone))
+        if undone:
+            self.applied.pop()
+        else:
+            self.applied.append((diagnostic, fix))
 
     def stop_for_signal(self, name: str) -> None:
         self.send("stop", signal=name)
@@ -135,12 +154,24 @@ async def settle(pilot):
     def stands() -> bool:
         charts = [chart for chart in screen.query(Chart) if chart.size.height]
         log = screen.query_one(LogPane)
-        return all(_drawn(chart) for chart in charts) and (
-            log.max_scroll_y == log.scroll_y > 0 or not pilot.app.view.log
+        return (
+            all(_drawn(chart) for chart in charts)
+            and panel_stands(screen.diagnosis)
+            and (log.max_scroll_y == log.scroll_y > 0 or not pilot.app.view.log)
         )
 
     await until(pilot, stands)
     await pilot.pause()
+
+
+def panel_stands(panel: DiagnosisPanel) -> bool:
+    """Whether the diagnostics panel, if it is open, has the chart that there is room for."""
+    if panel.mode != "one" or panel.case is None:
+        return True
+    chart = panel.query_one(EvidenceChart)
+    room = panel.query_one("#beside").size.height >= CHART_HEIGHT + LEAST_BESIDE_CHART
+    wanted = room and chart_of(panel.case.told, panel._view) is not None
+    return _drawn(chart) if wanted else not chart.size.height
 
 
 def _drawn(chart: Chart) -> bool:

@@ -51,7 +51,7 @@ def troubled():
             wobble = 1 + 0.1 * math.sin(event.step * 1.3)
             norm = math.nan if event.step == 250 else 400.0 if event.step in (300, 500) else wobble
             yield sample.step(event.step, grad_norm=norm, loss=event.loss * wobble)
-        else:
+        elif event.kind != "diagnostic":  # its panel has pictures of its own
             yield event
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import sample_diagnostics as samples
 import sample_run as sample
 from fake_run import FakeRun, InlinePainter, saved_run, settle, until, workers_done
 from run_folders import finished
@@ -18,7 +19,7 @@ from tui_trainer.screens.control_dialogs import (
     StopDialog,
 )
 from tui_trainer.screens.dialogs import Ask, Confirm, Help, Saving
-from tui_trainer.screens.keys import ALL_BINDINGS, BACK
+from tui_trainer.screens.keys import ALL_BINDINGS, BACK, DIAGNOSIS_BINDINGS, MORE_FIX_KEYS
 from tui_trainer.screens.metric_picker import MetricPicker
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ AFTER: list[tuple[list[str], str]] = [
     (["r"], "rollback.2 rollback.half rollback.tenth rollback.leave"),
     (["r", "down"], "rollback.1"),
     (["r", "h"], "rollback.keep"),
+    ([], "diagnostics.open"),
+    ([], " ".join(item.id for item in [*DIAGNOSIS_BINDINGS, *MORE_FIX_KEYS])),  # with the panel open
 ]
 BEFORE = {name: keys for keys, names in AFTER for name in names.split()}
 WITHOUT = {f"rollback.{number}" for number in range(3, 10)}  # the run here has two checkpoints
@@ -77,11 +80,38 @@ def test_no_key_lacks_an_entry():
 class Place:
     """The app on a training run, with two finished ones beside it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, diagnosed=False):
         for name in ("one", "two"):
             finished(folder / name, name=name)
         self.run = FakeRun(sample.events(20, until_step=700), saved_run(folder / "own"), obeys_stop=False)
-        self.app = MLTrainerApp(lambda: self.run, painter=InlinePainter(), run_roots=(folder,))
+        self.diagnosed = diagnosed
+        self.now = 0.0
+        if diagnosed:
+            self.run.emit(*self.troubles())
+        self.app = MLTrainerApp(
+            lambda: self.run, painter=InlinePainter(), run_roots=(folder,), clock=lambda: self.now
+        )
+
+    @staticmethod
+    def troubles():
+        """A fix in force, and two problems with nine fixes each that wait for an answer."""
+        mended = samples.nan_loss()
+        yield mended
+        yield from samples.applied(mended, "lower_lr_10_clip", to_step=700)
+        fixes = tuple(samples.LOWER | {"id": f"fix-{number}"} for number in range(1, 10))
+        for number in (1, 2):
+            yield samples.overfitting(id=f"overfitting-{number}", fixes=fixes)
+        yield sample.step(705)
+
+    async def stands(self, pilot):
+        """Until the first picture is there, and the panel takes keys where it has come up."""
+        await until(pilot, lambda: self.app.view.step is not None and self.app.handle is not None)
+        if not self.diagnosed:
+            await settle(pilot)
+            return
+        await until(pilot, lambda: self.app.screen.diagnosis.mode == "one")
+        await pilot.pause()
+        self.now += 10.0
 
     def seen(self):
         """All that a key may change: what is on the screen, what was asked of the run, the clipboard, the end."""
@@ -102,10 +132,9 @@ class Place:
     ("name", "key"), [(name, key) for name in BEFORE for key in BINDINGS[name].key.split(",")]
 )
 async def test_a_key_does_something(name, key, tmp_path):
-    place = Place(tmp_path)
+    place = Place(tmp_path, diagnosed=name.startswith("diagnosis."))
     async with place.app.run_test(size=(100, 30)) as pilot:
-        await until(pilot, lambda: place.app.view.step is not None and place.app.handle is not None)
-        await settle(pilot)
+        await place.stands(pilot)
         await place.press(pilot, *BEFORE[name])
         before = place.seen()
         await place.press(pilot, key)

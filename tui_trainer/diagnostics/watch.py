@@ -128,7 +128,9 @@ class Watch:
                 step=step,
                 message=problem.message,
                 evidence=dict(problem.evidence),
-                fixes=tuple(fix.to_json(self.facts.config) for fix in problem.fixes),
+                fixes=tuple(
+                    fix.to_json(self.facts.config) | {"since": problem.since} for fix in problem.fixes
+                ),
                 applied=None,
                 playbook=f"diagnostics/{code}.md",
             )

@@ -34,14 +34,17 @@ def open_repair(trainer: Trainer, command: Command) -> Rollback:
     else:
         wanted = str(details.get("checkpoint"))
     entries = read_manifest(trainer.checkpointer.folder)["files"]
-    file = _found(wanted, entries, details.get("since"))
+    file = target_file(wanted, entries, details.get("since"))
     if file is None:
         return Rollback(None, None, command, trainer.paused)
     return to_checkpoint(trainer, command, file, entries[file])
 
 
-def _found(wanted: str, entries: dict[str, dict[str, Any]], since: Any) -> str | None:
-    """The file that is meant; None where there is none."""
+def target_file(wanted: str, entries: dict[str, dict[str, Any]], since: Any) -> str | None:
+    """The checkpoint among the manifest's `entries` that a fix means by `wanted`; None where there is none.
+
+    `since`: the step before which all was well. Raises `RunFolderError` for a file that is not there.
+    """
 
     def newest(names: list[str]) -> str | None:
         return max(names, key=lambda name: (entries[name]["step"], name == LAST), default=None)

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 PHASES_TO_COME = ("plan", "diagnose", "optimize", "finalize", "all")
 
 
-def open_baseline(options: Options) -> RunSession | AlreadyDone:
-    """A session ready to start. Raises `UserError`."""
+def open_baseline(
+    options: Options, *, interactive: bool = False, ignored: frozenset[str] = frozenset()
+) -> RunSession | AlreadyDone:
+    """A session ready to start. `interactive`: somebody is there to be asked; `ignored`: kinds of diagnostics that
+    they do not want to hear of. Raises `UserError`."""
     from tui_trainer.session.run_session import RunSession
 
     if options.mode in PHASES_TO_COME:
@@ -34,6 +37,7 @@ def open_baseline(options: Options) -> RunSession | AlreadyDone:
     if isinstance(request, AlreadyDone):
         return request
     request.after = (_write_report,)
+    request.interactive, request.ignored = interactive, ignored
     return RunSession(request)
 
 

@@ -7,7 +7,8 @@ import contextlib
 import contextvars
 import importlib
 import signal
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,9 +20,17 @@ from textual.screen import ModalScreen
 from tui_trainer.screens import controls, panels
 from tui_trainer.screens.baseline import BaselineScreen
 from tui_trainer.screens.captured import OutputTail
+from tui_trainer.screens.desk import Desk
 from tui_trainer.screens.dialogs import Ask, Help, Saving
 from tui_trainer.screens.feed import Feed
-from tui_trainer.screens.keys import BINDINGS, CHART_BINDINGS, OWN_ACTIONS, PANEL_ACTIONS
+from tui_trainer.screens.ignored import Ignored, ignore_always
+from tui_trainer.screens.keys import (
+    BINDINGS,
+    CHART_BINDINGS,
+    DIAGNOSIS_BINDINGS,
+    OWN_ACTIONS,
+    PANEL_ACTIONS,
+)
 from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.machine_screen import MachineScreen
 from tui_trainer.screens.preferences import (
@@ -115,9 +124,12 @@ class MLTrainerApp(App[Outcome]):
         preferences: Preferences | None = None,
         chart_memory: ChartMemory | None = None,
         run_roots: Sequence[Path] = (DEFAULT_ROOT,),
+        ignored: Ignored | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         let_closed_screens_go()
         super().__init__()
+        self._ignored, self._clock = ignored or Ignored(), clock
         self._preferences = preferences or Preferences()
         self.register_theme(HIGH_CONTRAST)
         if self._preferences.theme in self.available_themes:
@@ -146,7 +158,8 @@ class MLTrainerApp(App[Outcome]):
 
     def get_default_screen(self) -> Screen[None]:
         """The phase that is open."""
-        return BaselineScreen(self._painter, self._glyphs, self.view, self._chart_memory)
+        desk = Desk(self.send, self._ignore_always, self._clock, self._own_folder)
+        return BaselineScreen(self._painter, self._glyphs, self.view, self._chart_memory, desk)
 
     def on_mount(self) -> None:
         """Take over prints and signals, and start the run behind the first paint."""
@@ -175,7 +188,7 @@ class MLTrainerApp(App[Outcome]):
 
     def _welcome(self) -> None:
         """What a newcomer must know, once; what is wrong with the user's own keys, every time."""
-        for note in self._preferences.notes:
+        for note in filter(None, (*self._preferences.notes, self._ignored.note)):
             self.notify(clean_text(note, limit=300), severity="warning", timeout=12, markup=False)
         if not self._preferences.welcomed:
             self.notify(WELCOME, title="Welcome", timeout=WELCOME_SECONDS, markup=False)
@@ -231,7 +244,7 @@ class MLTrainerApp(App[Outcome]):
             importlib.import_module(module)
 
     def _on_view(self, view: RunView) -> None:
-        self.view = view
+        self.view = replace(view, ignored_codes=self._ignored.codes)
         if not self._update_pending:
             self._update_pending = True
             self._tell(self.Updated())
@@ -356,6 +369,18 @@ class MLTrainerApp(App[Outcome]):
     def _own_folder(self) -> Path | None:
         return self.handle.folder if self.handle is not None else None
 
+    def action_diagnostics(self) -> None:
+        """What is wrong and how to mend it; once more: everything that was found."""
+        if isinstance(self.screen, BaselineScreen):
+            self.screen.diagnosis.toggle()
+
+    def _ignore_always(self, code: str) -> None:
+        """Hear no more of this kind, in no run."""
+        self._ignored = ignore_always(self._ignored, code)
+        if self._ignored.note:
+            self.notify(clean_text(self._ignored.note, limit=300), severity="warning", markup=False)
+        self.view = replace(self.view, ignored_codes=self._ignored.codes)
+
     def action_help(self) -> None:
         """Keys, and how to read the screen."""
         here: Sequence[Binding] = getattr(self.screen, "help_bindings", ())
@@ -365,7 +390,10 @@ class MLTrainerApp(App[Outcome]):
             "Keys": [
                 item for item in BINDINGS if self._applies(item) and not taken.issuperset(item.key.split(","))
             ],
-            "On a chart (Tab, a click or f takes you there)": self._chart_bindings(),
+            "On a chart (Tab, a click or f takes you there)": self._panel_bindings(CHART_BINDINGS),
+            "In the diagnostics (they come up by themselves, and with d)": self._panel_bindings(
+                DIAGNOSIS_BINDINGS
+            ),
         }
         keys = self._preferences.keys
         self.push_screen(Help({title: with_keys(found, keys) for title, found in groups.items() if found}))
@@ -374,8 +402,8 @@ class MLTrainerApp(App[Outcome]):
         """Whether the key does anything on the page in front."""
         return self.check_action(binding.action.partition("(")[0], ()) is not False
 
-    def _chart_bindings(self) -> Sequence[Binding]:
-        return CHART_BINDINGS if isinstance(self.screen, BaselineScreen) else ()
+    def _panel_bindings(self, bindings: Sequence[Binding]) -> Sequence[Binding]:
+        return bindings if isinstance(self.screen, BaselineScreen) else ()
 
     def action_copy_folder(self) -> None:
         """Put the run folder's path on the clipboard, through the terminal: that works over SSH too."""
@@ -436,7 +464,10 @@ class MLTrainerApp(App[Outcome]):
         """The log, where it is to be seen."""
         pane = self.screen.query_one(LogPane) if isinstance(self.screen, BaselineScreen) else None
         if pane is not None and not pane.display:
-            self.notify("There is no room for the log here; a larger terminal shows it.", markup=False)
+            said = "There is no room for the log here; a larger terminal shows it."
+            if self.screen.has_class("-diagnosis"):
+                said = "The diagnostics stand where the log was: close them with Esc."
+            self.notify(said, markup=False)
             return None
         return pane
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
 from tui_trainer.screens import panels
 from tui_trainer.screens.chart_grid import ChartGrid
+from tui_trainer.screens.desk import Desk
+from tui_trainer.screens.diagnosis import DiagnosisPanel
 from tui_trainer.screens.key_bar import KeyBar
+from tui_trainer.screens.keys import DIAGNOSIS_BINDINGS, MORE_FIX_KEYS
 from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.machine import machine_rows, machine_title
 from tui_trainer.screens.resizing import outdated
@@ -17,6 +20,7 @@ from tui_trainer.screens.rows import Rows
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+    from textual.binding import BindingType
     from textual.events import Resize
 
     from tui_trainer.screens.canvas import Row
@@ -31,6 +35,7 @@ class BaselineScreen(Screen[None]):
     """Charts, the run's numbers, its log: the latest view it was given, the pictures the painter draws."""
 
     shows_own_run = True
+    BINDINGS: ClassVar[list[BindingType]] = [*DIAGNOSIS_BINDINGS, *MORE_FIX_KEYS]
 
     # Textual declares these as instance variables and reads them from the class.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012
@@ -44,15 +49,17 @@ class BaselineScreen(Screen[None]):
         glyphs: panels.Glyphs,
         view: RunView,
         chart_memory: ChartMemory | None = None,
+        desk: Desk | None = None,
     ) -> None:
         super().__init__()
         self.charts = ChartGrid(painter, glyphs, view, chart_memory, id="charts")
+        self.diagnosis = DiagnosisPanel(painter, glyphs, view, desk or Desk())
         self._glyphs = glyphs
         self._view = view
         self._charted = -1
 
     def compose(self) -> ComposeResult:
-        """Header, charts beside the run panel, log, keys."""
+        """Header, charts beside the run panel, log or diagnostics, keys."""
         yield Rows(id="header")
         with Horizontal(id="main"):
             yield self.charts
@@ -61,6 +68,7 @@ class BaselineScreen(Screen[None]):
                 yield Rows(id="machine")
                 yield Rows(id="epochs")
         yield LogPane(id="log")
+        yield self.diagnosis
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -74,6 +82,7 @@ class BaselineScreen(Screen[None]):
         """Show a newer view; what a dialog covers waits until it closes, for each change there repaints all."""
         self._view = view
         if self._covered:
+            self.diagnosis.announce(view)
             return
         header = self.query_one("#header", Rows)
         header.set_rows([self.header(header.size.width)])
@@ -86,6 +95,7 @@ class BaselineScreen(Screen[None]):
         epochs = self.query_one("#epochs", Rows)
         if epochs.size.height:
             epochs.set_rows(panels.epoch_rows(view, epochs.size.width, epochs.size.height))
+        self.diagnosis.take(view)
         if view.is_over or len(view.recorded.traces) != self._charted:
             self._show_slow()  # a curve has begun or ended; otherwise the timer is soon enough
 
@@ -95,6 +105,7 @@ class BaselineScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Show what came while something else was in front."""
+        self.diagnosis.hold()
         self.call_after_refresh(self._show_again)
 
     def header(self, width: int) -> Row:
@@ -116,3 +127,15 @@ class BaselineScreen(Screen[None]):
         self._charted = len(self._view.recorded.traces)
         self.query_one("#log", LogPane).show(self._view)
         self.charts.show(self._view)
+        self.diagnosis.take(self._view)  # it may have waited for somebody who typed
+        self.diagnosis.draw()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of the diagnostics panel are its own while it is open."""
+        if action == "diagnosis":
+            return self.diagnosis.takes(str(parameters[0]))
+        return super().check_action(action, parameters)
+
+    def action_diagnosis(self, what: str, number: int = 0) -> None:
+        """What a key of the diagnostics panel does."""
+        self.diagnosis.act(what, number)

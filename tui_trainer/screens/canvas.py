@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tui_trainer.screens.chart_marks import with_marks
 from tui_trainer.screens.y_axis import YAxis, y_axis
 
 Run = tuple[str, str]  # (text, role); roles are names that the app's styles know: "axis", "train", "val" …
@@ -49,7 +50,8 @@ class Curve:
 class Picture:
     """What to draw, in cells. `share`: values are fractions, labelled in percent. `best`: an x to mark.
 
-    `x_range` and `y` None: what shows all. At most two points a column should be asked for.
+    `x_range` and `y` None: what shows all. At most two points a column should be asked for. `marks`: upright lines at
+    an x, with words for it from the fullest to the shortest.
     """
 
     width: int
@@ -61,6 +63,7 @@ class Picture:
     ascii: bool = False
     x_range: tuple[float, float] | None = None
     y: YAxis | None = None
+    marks: tuple[tuple[float, tuple[str, ...]], ...] = ()
 
 
 class Drawing(NamedTuple):
@@ -117,7 +120,15 @@ def _plot(picture: Picture) -> Drawing:
     rows = [parse(line) for line in plt.build().rstrip("\n").split("\n")]
     margin = max((len(label) for label in labels), default=0) + 1
     rows = _labelled(_fit(rows, picture), picture.x_label)
-    return Drawing(rows, margin, max(0, picture.width - margin))
+    columns = max(0, picture.width - margin)
+    if picture.marks:
+        columns_of_marks = [
+            (round((x - left) / (right - left) * (columns - 1)), words)
+            for x, words in picture.marks
+            if left <= x <= right
+        ]
+        rows = with_marks(rows, margin, columns, columns_of_marks, ascii_only=picture.ascii)
+    return Drawing(rows, margin, columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tui_trainer.screens.canvas import Run
+    from tui_trainer.screens.cases import FixMark
     from tui_trainer.screens.chart_options import ChartOptions
     from tui_trainer.screens.chart_scene import Line, Scene
     from tui_trainer.screens.ruler import Ruler
@@ -38,10 +39,16 @@ class ChartContent:
 
 
 def chart_content(
-    scene: Scene, size: tuple[int, int], *, best_epoch: int = 0, ascii_only: bool = False, place: str = ""
+    scene: Scene,
+    size: tuple[int, int],
+    *,
+    best_epoch: int = 0,
+    ascii_only: bool = False,
+    place: str = "",
+    fixes: Sequence[FixMark] = (),
 ) -> ChartContent:
     """The chart in a widget of `size` cells. `best_epoch` 0: none is marked on it. `place` ("1/3") stands behind
-    the title."""
+    the title. `fixes` are marked where they were applied."""
     width, height = size
     recorded, options, chart = scene.recorded, scene.options, scene.chart
     placed, ruler, x_range = scene.placed_lines(), scene.ruler, scene.x_range()
@@ -61,6 +68,7 @@ def chart_content(
         ascii=ascii_only,
         x_range=x_range,
         y=y if values else None,
+        marks=tuple((ruler.of_step(mark.step), mark.words) for mark in fixes),
     )
     signs = ASCII_SIGNS if ascii_only else SIGNS
     own_last = sorted(

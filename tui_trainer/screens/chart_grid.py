@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.containers import Container
 
 from tui_trainer.screens import chart_options as change
+from tui_trainer.screens.cases import fix_marks
 from tui_trainer.screens.chart import Chart
 from tui_trainer.screens.chart_content import chart_content
 from tui_trainer.screens.chart_cursor import cursor_column, move, reading, step_at_column
@@ -181,6 +182,7 @@ class ChartGrid(Container):
             best_epoch=self._view.best_epoch if name == self._view.monitored_chart else 0,
             ascii_only=self._glyphs.ascii,
             place=f"{self._names.index(name) + 1}/{len(self._names)}" if some else "",
+            fixes=fix_marks(self._view),
         )
         note = content.note
         if not self._painter.alive:

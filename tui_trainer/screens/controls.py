@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tui_trainer.screens.control_dialogs import StopWhen, Wish
 
 TITLES = {
+    "apply_fix": "Fix",
+    "undo_fix": "Undo",
+    "ignore": "Ignore",
     "checkpoint": "Checkpoint",
     "extend": "Epochs",
     "pause": "Pause",

@@ -22,6 +22,8 @@ BINDINGS: list[Binding] = [
     Binding("f", "full_chart", "Full", id="charts.full", tooltip="One chart over the whole screen, or back"),
     Binding("g", "machine", "Machine", id="view.machine", tooltip="GPUs, their processes, CPU, memory, disk"),
     Binding("f6,o", "runs", "Runs", id="app.runs", tooltip="All runs here: open, compare, delete"),
+    Binding("d", "diagnostics", "Diagnostics", id="diagnostics.open",
+            tooltip="Problems and fixes; again: all of the run"),
     Binding("slash", "log_filter", "Filter log", key_display="/", show=False, id="log.filter",
             tooltip="Filter the log by a text; Esc clears it"),
     Binding("v", "log_level", "Log level", show=False, id="log.level",
@@ -68,12 +70,34 @@ CHART_BINDINGS: list[Binding] = [
             tooltip="Cursor off, then full screen off, then focus off"),
 ]  # fmt: skip
 
+# While the diagnostics panel is open.
+DIAGNOSIS_BINDINGS: list[Binding] = [
+    Binding("1", "diagnosis('fix', 1)", "Apply", key_display="1-9", show=False, id="diagnosis.fix_1",
+            tooltip="Apply the fix of that number, as its lines tell"),
+    Binding("u", "diagnosis('undo')", "Undo", id="diagnosis.undo",
+            tooltip="Take the last fix back: config and weights as they were before it"),
+    Binding("i", "diagnosis('ignore')", "Ignore", id="diagnosis.ignore", tooltip="Ignore this kind in this run"),
+    Binding("I", "diagnosis('always')", "Always", id="diagnosis.always",
+            tooltip="Ignore this kind in all runs (ignored.yaml beside keys.yaml)"),
+    Binding("n", "diagnosis('next')", "Next", id="diagnosis.next", tooltip="The next open one, the worst first"),
+    Binding("N", "diagnosis('previous')", "Previous", show=False, id="diagnosis.previous",
+            tooltip="The open one before"),
+    Binding("escape", "diagnosis('close')", "Close", key_display="Esc", id="diagnosis.close",
+            tooltip="Close the panel; nothing is applied, the badge stays"),
+]  # fmt: skip
+MORE_FIX_KEYS = [
+    Binding(str(number), f"diagnosis('fix', {number})", "Apply", show=False, id=f"diagnosis.fix_{number}")
+    for number in range(2, 10)
+]
+
 OWN_ACTIONS = frozenset(
     {item.action for item in BINDINGS if (item.id or "").startswith("run.")} | {"machine", "runs"}
 )
 """What concerns this app's own run: not to be had while others are looked at."""
 
-PANEL_ACTIONS = frozenset(item.action for item in BINDINGS if (item.id or "").startswith(("charts.", "log.")))
+PANEL_ACTIONS = frozenset(
+    item.action for item in BINDINGS if (item.id or "").startswith(("charts.", "log.", "diagnostics."))
+)
 """What needs a run's charts and log in front."""
 
 BACK = Binding(
@@ -115,5 +139,6 @@ MACHINE_BINDINGS: list[Binding] = [
 
 ALL_BINDINGS: list[Binding] = [
     *BINDINGS, *CHART_BINDINGS, *RUN_TABLE_BINDINGS, *RUNS_BINDINGS, *COMPARE_BINDINGS[:-1], *MACHINE_BINDINGS,
+    *DIAGNOSIS_BINDINGS, *MORE_FIX_KEYS,
 ]  # fmt: skip
 """What a user may give other keys, by their ids."""

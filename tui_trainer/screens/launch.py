@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from tui_trainer.config.errors import UserError
 from tui_trainer.config.wording import class_name
 from tui_trainer.engine.events import LogLine
+from tui_trainer.screens.ignored import load_ignored
+from tui_trainer.screens.preferences import preferences_folder
 from tui_trainer.session.launching import AlreadyDone, Options
 from tui_trainer.session.log_lines import lines_for
 from tui_trainer.session.run_folder import DEFAULT_ROOT
@@ -36,15 +38,15 @@ def run_app(options: Options) -> int:
     from tui_trainer.screens import opening
 
     sessions: list[RunSession] = []
+    ignored = load_ignored(preferences_folder(os.environ))
 
     def start() -> RunHandle:
         """Called on a thread of the app's, behind the first paint: imports torch."""
         from tui_trainer.phases.baseline import open_baseline
 
-        session = open_baseline(options)
+        session = open_baseline(options, interactive=True, ignored=ignored.codes)
         if isinstance(session, AlreadyDone):
             raise _Done(session)
-        session.request.interactive = True
         session.start()
         session.stream.emit(LogLine(time=time.time(), level="info", text=WHERE_OUTPUT_IS))
         sessions.append(session)
@@ -53,7 +55,10 @@ def run_app(options: Options) -> int:
     name = options.config.stem if options.config is not None else "digits-baseline"
     project = options.config.parent if options.config is not None else Path()
     outcome = opening.open_app(
-        start, name=clean_text(name, limit=200), run_roots=(DEFAULT_ROOT, project / DEFAULT_ROOT)
+        start,
+        name=clean_text(name, limit=200),
+        run_roots=(DEFAULT_ROOT, project / DEFAULT_ROOT),
+        ignored=ignored,
     )
     if not sessions:
         return _not_started(outcome)

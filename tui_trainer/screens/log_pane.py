@@ -86,6 +86,11 @@ class LogPane(LateStyles, ScrollView, can_focus=True):
         """Show the next of: all but details, warnings, errors, output, everything."""
         self._refilter(self._filter.next_level())
 
+    @property
+    def is_typing(self) -> bool:
+        """Whether keys are the text of the filter."""
+        return self._typing
+
     def begin_filter(self) -> None:
         """Take what is typed from here on as the text to filter by."""
         self.focus()

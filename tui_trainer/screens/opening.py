@@ -24,13 +24,18 @@ from tui_trainer.session.wording import clean_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tui_trainer.screens.ignored import Ignored
     from tui_trainer.session.protocol import RunHandle
 
 PRINTED_BYTES = 64 * 1024  # of what was captured by a run that never began: the end is enough
 
 
 def open_app(
-    start: Callable[[], RunHandle], *, name: str = "", run_roots: Sequence[Path] = (DEFAULT_ROOT,)
+    start: Callable[[], RunHandle],
+    *,
+    name: str = "",
+    run_roots: Sequence[Path] = (DEFAULT_ROOT,),
+    ignored: Ignored | None = None,
 ) -> Outcome:
     """Open the app on the run that `start` begins, and give the terminal back as it was.
 
@@ -53,6 +58,7 @@ def open_app(
                 terminal=terminal,
                 ascii=ascii_only,
                 preferences=load_preferences(preferences_folder(os.environ), ALL_BINDINGS),
+                ignored=ignored,
                 chart_memory=ChartMemory.of_user(),
                 run_roots=run_roots,
             )

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tui_trainer.screens.cases import badge, open_cases
 from tui_trainer.session.wording import (
     cell_width,
     clean_text,
@@ -45,17 +46,23 @@ class Glyphs:
     rest: str = "─"
     here: str = "●"
     other: str = "·"
+    critical: str = "◆"
+    warning: str = "▲"
+    info: str = "i"
+    levels: str = "▁▂▃▄▅▆▇█"
     ascii: bool = False
 
 
 UNICODE = Glyphs()
-ASCII = Glyphs(full="#", rest="-", here="*", other=".", ascii=True)
+ASCII = Glyphs(
+    full="#", rest="-", here="*", other=".", critical="X", warning="!", levels="_.-=+*#@", ascii=True
+)
 
 
 def header_row(view: RunView, width: int, glyphs: Glyphs) -> Row:
     """Program, run, the five phases with the one that is open, state and device."""
     word, role = STATUS_WORDS.get(view.status, (view.status, "text"))
-    right: list[Run] = [(word, role)]
+    right: list[Run] = [*badge_runs(view), (word, role)]
     right.append((f"  {view.device} " if view.device else " ", "dim"))
     phases: list[Run] = []
     for number, phase in enumerate(PHASES, start=1):
@@ -73,6 +80,12 @@ def header_row(view: RunView, width: int, glyphs: Glyphs) -> Row:
             gap = width - sum(cell_width(text) for text, _ in (*left, *right))
             return (*left, (" " * max(1, gap), "text"), *right)
     return ((" mltrainer", "brand"),)
+
+
+def badge_runs(view: RunView) -> list[Run]:
+    """How many problems are open, for a header; nothing where there are none."""
+    words, role = badge(view)
+    return [(words, role), ("  ", "text")] if words else []
 
 
 def run_rows(view: RunView, width: int, height: int, glyphs: Glyphs) -> list[Row]:
@@ -188,13 +201,13 @@ def _state_rows(view: RunView, width: int) -> list[Row]:
                 "bad",
             )
         )
-    codes = [item.code for item in view.diagnostics if item.severity != "info"]
+    codes = [clean_text(case.told.code, limit=80) for case in open_cases(view)]
     if codes:
-        rows.append(
-            _fact("problems", ", ".join(dict.fromkeys(clean_text(code) for code in codes)), width, "bad")
-        )
+        rows.append(_fact("problems", ", ".join(dict.fromkeys(codes)), width, badge(view)[1]))
+    elif fixes := len(view.diagnosed.fixes):
+        rows.append(_fact("problems", f"none open ({fixes} fix{'es' if fixes > 1 else ''})", width))
     elif view.epochs:
-        rows.append(_fact("problems", "none found", width))
+        rows.append(_fact("problems", "none open" if view.diagnosed.ignored else "none found", width))
     if view.finished is not None:
         word, role = STATUS_WORDS.get(view.status, (view.status, "text"))
         rows.append(_fact("result", word, width, role))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KEYS_FILE, STATE_FILE = "keys.yaml", "state.json"
 OTHER_PAGES = {"runs", "compare"}  # kinds of actions, by the first word of their ids
-RUN_PAGE = {"run", "charts", "chart", "log", "machine"}
+RUN_PAGE = {"run", "charts", "chart", "log", "machine", "diagnostics", "diagnosis"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from tui_trainer.screens.baseline import BaselineScreen
 from tui_trainer.screens.feed import Feed
 from tui_trainer.screens.keys import BACK
 from tui_trainer.screens.painting import Channel
-from tui_trainer.screens.panels import STATUS_WORDS
+from tui_trainer.screens.panels import STATUS_WORDS, badge_runs
 from tui_trainer.screens.view import RunView
 from tui_trainer.session.replay import RunReplay
 from tui_trainer.session.wording import cell_width, clean_text, crop
@@ -73,7 +73,10 @@ class ReplayScreen(BaselineScreen):
             kind, word = " REPLAY ", "reading"
         right = f"  {view.device} " if view.device else " "
         back = "Esc: back   " if width >= 70 else ""
-        room = width - len(kind) - len(word) - len(right) - len(back) - 4
+        badge = badge_runs(view)
+        room = (
+            width - len(kind) - len(word) - len(right) - len(back) - sum(len(text) for text, _ in badge) - 4
+        )
         name = crop(view.name or self._run_name, max(0, room))
         gap = " " * max(1, room - cell_width(name) + 2)
         return (
@@ -81,6 +84,7 @@ class ReplayScreen(BaselineScreen):
             (f" {name}", "strong"),
             (gap, "text"),
             (back, "dim"),
+            *badge,
             (word, role),
             (right, "dim"),
         )
@@ -99,5 +103,8 @@ class ReplayScreen(BaselineScreen):
             self.show(view)
 
     def action_close(self) -> None:
-        """Back to where it was opened from."""
-        self.dismiss()
+        """Close the diagnostics; then back to where this was opened from."""
+        if self.diagnosis.mode != "closed":
+            self.diagnosis.act("close")
+        else:
+            self.dismiss()

@@ -13,9 +13,9 @@ BEHIND_LIMIT = (
     256 * 1024
 )  # bytes: a terminal that is so far behind gets no more pictures until it has caught up
 SLICE_SECONDS = 1.0  # between looks whether a terminal that takes nothing is still there
-IN_ASCII = str.maketrans("─━│┃┄·•●○▲÷×→←↑↓…▏▎▍▌▋▊▉█▔▁▕╸╺", "--||-.**o^/x><^v~||||####-_|--") | dict.fromkeys(
-    map(ord, "╭╮╰╯┌┐└┘├┤┬┴┼╴╶"), "+"
-)  # each as wide as what it stands for
+IN_ASCII = str.maketrans(
+    "─━│┃┄┊·•●○▲◆÷×→←↑↓…▏▎▍▌▋▊▉█▔▁▕╸╺≤≥≈±−–—‘’“”°²³", "--||-:.**o^X/x><^v~||||####-_|--<>~+---''\"\"o23"
+) | dict.fromkeys(map(ord, "╭╮╰╯┌┐└┘├┤┬┴┼╴╶"), "+")  # each as wide as what it stands for
 # Modes, keyboard protocol, clipboard: everything but the painting of cells.
 _VITAL = re.compile(r"\x1b(?:\[[?<=>]|\]52|[78=>]|c)")
 

@@ -12,6 +12,7 @@ from tui_trainer.engine.events import (
     CommandHandled,
     DiagnosticRaised,
     EpochFinished,
+    FixApplied,
     LogLine,
     NonFiniteSkipped,
     ResourceSampled,
@@ -20,6 +21,7 @@ from tui_trainer.engine.events import (
     RunStarted,
     StepLogged,
 )
+from tui_trainer.screens.cases import Diagnosed
 from tui_trainer.screens.log_history import LogEntry, extended
 from tui_trainer.screens.machine_history import MachineHistory
 from tui_trainer.screens.recorded import Recorded, key_of, record_all
@@ -62,7 +64,8 @@ class RunView:
     non_finite: int = 0
     saved: CheckpointSaved | None = None
     unsaved: tuple[tuple[str, str], ...] = ()
-    diagnostics: tuple[DiagnosticRaised, ...] = ()
+    diagnosed: Diagnosed = field(default_factory=Diagnosed)
+    ignored_codes: frozenset[str] = frozenset()
     finished: RunFinished | None = None
     schedule: str = ""
     fixed_length: bool = False
@@ -71,6 +74,11 @@ class RunView:
     log: tuple[LogEntry, ...] = ()
     log_total: int = 0
     machine: MachineHistory = field(default_factory=MachineHistory)
+
+    @property
+    def diagnostics(self) -> tuple[DiagnosticRaised, ...]:
+        """Those that hold, in the order in which they were told."""
+        return self.diagnosed.told
 
     @property
     def metric(self) -> str | None:
@@ -133,7 +141,12 @@ def _one(view: RunView, event: Event) -> RunView:  # noqa: C901, PLR0912 (a bran
     view = view if progress is view.progress else replace(view, progress=progress)
     if isinstance(event, CommandHandled):
         answers = (*view.answers, event)[-ANSWERS_LIMIT:]
-        view = replace(view, answers=answers, answers_total=view.answers_total + 1)
+        view = replace(
+            view,
+            answers=answers,
+            answers_total=view.answers_total + 1,
+            diagnosed=view.diagnosed.with_answer(event),
+        )
     match event:
         case RunStarted():
             view = _started(view, event)
@@ -151,8 +164,9 @@ def _one(view: RunView, event: Event) -> RunView:  # noqa: C901, PLR0912 (a bran
             reason = clean_text(event.reason, limit=300)
             view = replace(view, unsaved=left + tuple((name, reason) for name in event.files))
         case DiagnosticRaised():
-            others = tuple(item for item in view.diagnostics if item.id != event.id)
-            view = replace(view, diagnostics=(*others, event))
+            view = replace(view, diagnosed=view.diagnosed.with_diagnostic(event))
+        case FixApplied():
+            view = replace(view, diagnosed=view.diagnosed.with_fix(event))
         case ResourceSampled():
             view = replace(view, machine=view.machine.with_sample(event))
         case CommandHandled(command="pause", accepted=True):
@@ -209,7 +223,7 @@ def _resumed(view: RunView, event: Resumed) -> RunView:
         best_epoch=best_epoch,
         best_value=kept[-1].best_value if kept else None,
         best_metrics=view.best_metrics if best_epoch == view.best_epoch else metrics,
-        diagnostics=tuple(item for item in view.diagnostics if item.step <= event.step),
+        diagnosed=view.diagnosed.resumed(event),
         unsaved=(),
         saved=_still_saved(view.saved, event),
         attempt=event.attempt,
