@@ -310,6 +310,30 @@ def test_what_is_ignored_is_not_told(folder: Path) -> None:
     )
 
 
+def test_the_app_s_run_waits_for_an_answer_to_a_loss_that_is_not_finite(tmp_path: Path) -> None:
+    session = Watched(
+        tmp_path / "run",
+        {},
+        data={"target": "diabetes"},
+        model={"target": "mlp"},
+        optimizer={"target": "sgd", "learning_rate": 1.0},
+        training={"epochs": 2},
+        diagnostics={"disabled": ["exploding_gradients"]},
+    )
+    session.request.interactive = True
+    paused: list[str] = []
+
+    def answer(event: events.Event) -> None:
+        if isinstance(event, events.CommandHandled) and event.command == "pause":
+            paused.append("yes")
+            session.send("ignore", diagnostic="nan_loss-1")
+
+    session.on = answer
+    session.train(exit_code=1)  # ignored: it went on, and no batch could be trained on
+    assert paused == ["yes"]
+    assert session.answers()[:3] == [("pause", True), ("ignore", True), ("resume", True)]
+
+
 def test_divergence_is_repaired_without_asking(tmp_path: Path) -> None:
     session = Watched(
         tmp_path / "run",

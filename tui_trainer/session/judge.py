@@ -53,6 +53,7 @@ class Judge:
         self._ignored = set(request.ignored)
         self._asked: set[str] = set()
         self._unanswered: dict[str, float] = {}
+        self._paused_for = ""
         self._repair = AutomaticRepair()
 
     @property
@@ -157,6 +158,7 @@ class Judge:
             return
         self._unanswered[event.id] = self._clock()
         if event.code == "nan_loss":
+            self._paused_for = event.id
             self._commands.put(Command("pause"))
 
     def _move(self, move: Move | None) -> None:
@@ -188,6 +190,8 @@ class Judge:
             self._ignored.add(code)
             how = "always" if details.get("always") else "for this run"
             self._answer(command, details, f"{code} is ignored {how}", accepted=True)
+            if diagnostic == self._paused_for:  # it was paused for an answer, and here it is
+                self._commands.put(Command("resume"))
         elif command == "undo_fix":
             if not self._undo():
                 self._answer(command, details, "no fix has been applied", accepted=False)
@@ -329,6 +333,7 @@ class Judge:
             folder.attempt["interventions"].append(self.trainer.interventions[-1])
             folder.record["interventions"] = list(self.trainer.interventions)
         elif event.command in ("pause", "resume"):
+            self._paused_for = self._paused_for if event.command == "pause" else ""
             folder.record["status"] = "paused" if event.command == "pause" else "running"
         else:
             return
