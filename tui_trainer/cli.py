@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MODES = ("plan", "baseline", "diagnose", "optimize", "finalize", "all")
 
 EPILOG = """\
+mltrainer-tui diagnose RUN [--json]   what is wrong with a run: all rules over its folder
+
 exit codes: 0 done · 1 training failed · 2 bad usage, config, data or model · 3 a gate is not passed ·
             4 stopped by a diagnostic · 130/143 interrupted or terminated after saving a checkpoint
 
@@ -34,14 +36,6 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands that look after runs")
-    diagnose = commands.add_parser(
-        "diagnose",
-        help="what is wrong with a run: all rules over its folder",
-        description="Ask every diagnostic rule about a run, finished or not. Nothing in its folder changes.",
-    )
-    diagnose.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
-    diagnose.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--version", action="version", version=f"mltrainer-tui {__version__}")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="config (YAML); default: the bundled digits baseline"
@@ -74,13 +68,25 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _diagnose_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mltrainer-tui diagnose",
+        description="Ask every diagnostic rule about a run, finished or not. Nothing in its folder changes.",
+    )
+    parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of `mltrainer-tui`; returns the exit code."""
     _open_closed_streams()
-    options = build_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    judging = given[:1] == ["diagnose"]
+    options = _diagnose_parser().parse_args(given[1:]) if judging else build_parser().parse_args(given)
     _calm_openmp()
     try:
-        return _diagnose(options) if options.command == "diagnose" else _run(options)
+        return _diagnose(options) if judging else _run(options)
     except KeyboardInterrupt:  # before a run was there to take the signal
         print("mltrainer-tui: interrupted before the run began.", file=sys.stderr)
         return 130

@@ -115,7 +115,7 @@ def test_failure_3_every_epoch_is_validated_in_eval_mode_without_gradients(make_
 
         parts.model.register_forward_hook(hook)
 
-    run = make_run(before=watch)
+    run = make_run({"monitoring": {"probe_every_n_epochs": 0}}, before=watch)
     run.train()
     assert set(seen) == {(True, True), (False, False)}
     assert seen.count((False, False)) == 3 * len(run.trainer.parts.val)
@@ -125,7 +125,8 @@ def test_failure_3_every_epoch_is_validated_in_eval_mode_without_gradients(make_
 def test_failure_4_nothing_is_kept_alive_between_steps(make_run):
     # Without checkpoints: a snapshot's buffers are made when they are needed, which may be late.
     none = {"save_best": False, "save_last": False, "checkpoint_every_n_epochs": None}
-    run = make_run({"training": {"epochs": 12}, "checkpoint": none})
+    probed = {"probe_every_n_epochs": 1}  # all epochs alike
+    run = make_run({"training": {"epochs": 12}, "checkpoint": none, "monitoring": probed})
     counts = []
 
     def count(event):

@@ -18,6 +18,7 @@ model: {target: "hostile:Evil"}
 metrics: [accuracy, "hostile:agreement"]
 data: {target: digits, batch_size: 256}
 training: {epochs: 4}
+diagnostics: {disabled: [slow_convergence, convergence_stall, underfitting]}
 """
 FORBIDDEN = (b"HOSTILE", b"\x1b[2J", b"\x1bc", b"\x1bP", b"\x1b]52", b"SE9TVElMRQ", b"\x9b31m")
 
