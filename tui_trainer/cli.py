@@ -6,6 +6,7 @@ Nothing heavy is imported here: `--help` must answer at once.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MODES = ("plan", "baseline", "diagnose", "optimize", "finalize", "all")
+
+SUBCOMMANDS = {"diagnose": "tui_trainer.session.diagnosing"}
+"""The module of each sub-command: its `main(arguments)` takes the words after the name and returns the exit code."""
 
 EPILOG = """\
 mltrainer-tui diagnose RUN [--json]   what is wrong with a run: all rules over its folder
@@ -68,28 +72,28 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _diagnose_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mltrainer-tui diagnose",
-        description="Ask every diagnostic rule about a run, finished or not. Nothing in its folder changes.",
-    )
-    parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of `mltrainer-tui`; returns the exit code."""
     _open_closed_streams()
     given = sys.argv[1:] if arguments is None else list(arguments)
-    judging = given[:1] == ["diagnose"]
-    options = _diagnose_parser().parse_args(given[1:]) if judging else build_parser().parse_args(given)
+    module = SUBCOMMANDS.get(given[0]) if given else None
+    options = build_parser().parse_args(given) if module is None else None
     _calm_openmp()
     try:
-        return _diagnose(options) if judging else _run(options)
+        return _run(options) if options is not None else _subcommand(str(module), given[1:])
     except KeyboardInterrupt:  # before a run was there to take the signal
         print("mltrainer-tui: interrupted before the run began.", file=sys.stderr)
         return 130
+
+
+def _subcommand(module: str, arguments: list[str]) -> int:
+    from tui_trainer.config.errors import UserError
+
+    try:
+        return int(importlib.import_module(module).main(arguments))
+    except UserError as error:
+        print(f"mltrainer-tui: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -113,21 +117,6 @@ def _run(options: argparse.Namespace) -> int:
     from tui_trainer.screens.launch import run_app
 
     return run_app(wanted)
-
-
-def _diagnose(options: argparse.Namespace) -> int:
-    import json
-
-    from tui_trainer.config.errors import UserError
-    from tui_trainer.session.diagnosing import diagnose_run, diagnosis_lines
-
-    try:
-        diagnosis = diagnose_run(options.folder)
-    except UserError as error:
-        print(f"mltrainer-tui: {error}", file=sys.stderr)
-        return error.exit_code
-    print(json.dumps(diagnosis.to_json()) if options.json else "\n".join(diagnosis_lines(diagnosis)))
-    return 0
 
 
 def _open_closed_streams() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.config.errors import RunFolderError
@@ -17,7 +19,7 @@ from tui_trainer.session.log_lines import lines_for
 from tui_trainer.session.run_folder import CONFIG_YAML, read_run_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,20 @@ class Diagnosis:
             "epochs": self.epochs,
             "diagnostics": [_object(item) for item in both],
         }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`mltrainer-tui diagnose`; returns the exit code. Raises `UserError`."""
+    parser = argparse.ArgumentParser(
+        prog="mltrainer-tui diagnose",
+        description="Ask every diagnostic rule about a run, finished or not. Nothing in its folder changes.",
+    )
+    parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args(arguments)
+    diagnosis = diagnose_run(options.folder)
+    print(json.dumps(diagnosis.to_json()) if options.json else "\n".join(diagnosis_lines(diagnosis)))
+    return 0
 
 
 def diagnose_run(folder: Path) -> Diagnosis:
