@@ -36,6 +36,8 @@ def test_wheel_holds_templates_playbooks_styles_and_screens_and_nothing_else_at_
         "tui_trainer/configs/production_template.yaml",
         "tui_trainer/diagnostics/nan_loss.md",
         "tui_trainer/diagnostics/data_quality.md",
+        "tui_trainer/phases/project_files/data.py",
+        "tui_trainer/phases/project_files/gitignore.txt",
         "tui_trainer/screens/app.tcss",
         "tui_trainer/screens/app.py",
         "tui_trainer/py.typed",
