@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.runs import WAIVED
 from tui_trainer import cli
 from tui_trainer.phases import baseline
 from tui_trainer.session import run_session
@@ -55,12 +56,12 @@ class Outcome:
 class Command:
     """`mltrainer-tui --no-ui` in a folder of its own. `OWN` in texts stands for the module that `own` holds.
 
-    `reports`: write them as well, at half a second a run.
+    `reports`: write them as well, at half a second a run. `gate`: with the gate's checks.
     """
 
     def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.folder, self._capture = folder, capture
-        self.reports = False
+        self.reports = self.gate = False
         self._module = f"own_{os.getpid()}_{next(_numbers)}"
 
     def write(self, name: str, content: str | bytes) -> Path:
@@ -87,7 +88,7 @@ class Command:
         self._capture.readouterr()
         stdout = os.dup(1)
         try:
-            code = cli.main(["--no-ui", *given])
+            code = cli.main(["--no-ui", *([] if self.gate else WAIVED), *given])
         except SystemExit as ended:  # argparse
             code = int(ended.code or 0)
         finally:

@@ -16,7 +16,7 @@ import torch
 import yaml
 from PIL import Image
 
-from tests.runs import ENVIRONMENT, differences, load_last, metric_log, read_json
+from tests.runs import ENVIRONMENT, WAIVED, differences, load_last, metric_log, read_json
 from tui_trainer.engine import events
 from tui_trainer.engine.optimizers import BUILTIN_OPTIMIZERS
 from tui_trainer.engine.schedulers import BUILTIN_SCHEDULERS
@@ -165,7 +165,7 @@ def test_user_code_prints_to_stderr_and_json_alone_stands_on_stdout(tmp_path):
         "model: {target: 'loud:Loud'}\ntraining: {epochs: 1}\ndata: {batch_size: 256}\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "tui_trainer", "--config", "c.yaml", "--json", "--output-dir", "run"],
+        [sys.executable, "-m", "tui_trainer", *WAIVED, "--config", "c.yaml", "--json", "--output-dir", "run"],
         cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import pytest
 from pty_session import APP, Session
 
+from tests.runs import WAIVED
 from tui_trainer.screens import captured, terminal_writer
 from tui_trainer.screens.captured import TAIL_BYTES, OutputTail
 from tui_trainer.screens.terminal import wants_ascii
@@ -139,7 +140,7 @@ def test_sigterm_saves_and_reports_its_number(session):
 
 
 def test_a_dumb_terminal_gets_the_run_line_by_line(session, tmp_path):
-    command = [sys.executable, "-m", "tui_trainer", "--output-dir", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "tui_trainer", *WAIVED, "--output-dir", str(tmp_path / "run")]
     command += ["--set", "training.epochs=1", "--set", "data.batch_size=256"]
     app = session(command=command, TERM="dumb", OMP_NUM_THREADS="1")
     app.until(rb"Training complete")

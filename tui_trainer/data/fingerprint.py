@@ -45,6 +45,13 @@ def fingerprint(splits: DataSplits) -> str:
     return digest.hexdigest()
 
 
+def content_digest(value: Any) -> str:
+    """32 hexadecimal digits that are equal for equal content: tensors, numbers, text, and what is made of them."""
+    digest = hashlib.blake2b(digest_size=16)
+    _add(digest, value)
+    return digest.hexdigest()
+
+
 def _add_data(digest: blake2b, data: Dataset[Any], split: str) -> None:
     if isinstance(data, MappedDataset):
         _add_data(digest, data.data, split)

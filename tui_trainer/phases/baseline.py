@@ -13,19 +13,24 @@ from tui_trainer.config.errors import TrainingError, UserError
 from tui_trainer.session.launching import AlreadyDone, Options, open_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tui_trainer.session.run_session import RunSession
+    from tui_trainer.phases.gate import Checklist
+    from tui_trainer.session.run_session import RunRequest, RunSession
 
 PHASES_TO_COME = ("plan", "diagnose", "optimize", "finalize", "all")
 
 
 def open_baseline(
-    options: Options, *, interactive: bool = False, ignored: frozenset[str] = frozenset()
+    options: Options,
+    *,
+    interactive: bool = False,
+    ignored: frozenset[str] = frozenset(),
+    say: Callable[[str], None] = lambda _: None,
 ) -> RunSession | AlreadyDone:
-    """A session ready to start. `interactive`: somebody is there to be asked; `ignored`: kinds of diagnostics that
-    they do not want to hear of. Raises `UserError`."""
+    """A session ready to start, its gate passed. `interactive`: somebody is there to be asked; `ignored`: kinds of
+    diagnostics that they do not want to hear of; `say` gets the gate's log lines. Raises `UserError`."""
     from tui_trainer.session.run_session import RunSession
 
     if options.mode in PHASES_TO_COME:
@@ -38,7 +43,57 @@ def open_baseline(
         return request
     request.after = (_write_report,)
     request.interactive, request.ignored = interactive, ignored
+    try:
+        _pass_gate(request, say)
+    except BaseException:
+        request.folder.give_up()
+        raise
     return RunSession(request)
+
+
+def _pass_gate(request: RunRequest, say: Callable[[str], None]) -> None:
+    """Earn the gate `reproducibility`, or see that it is earned. Raises `GateNotPassed`.
+
+    Where the data cannot be trained on at all, the run itself is left to say so. Where the rules found something wrong
+    with data or model, the run is begun and held before its first step, so that its folder tells.
+    """
+    from tui_trainer.phases.gate_lines import entry_line, refusal, verdict_lines
+    from tui_trainer.phases.plan import GateNotPassed, PlanGate
+
+    told: set[str] = set()
+
+    def tell(checklist: Checklist, _busy: frozenset[str]) -> None:
+        for entry in checklist.entries:
+            if entry.finding.state not in ("open", "waived") and entry.item.name not in told:
+                told.add(entry.item.name)
+                say(entry_line(entry))
+
+    gate = PlanGate(request.loaded, on_change=tell)
+    checklist = gate.look()
+    if not checklist.passed:
+        checklist = gate.run()
+    if gate.blocked is not None:
+        return
+    request.remarks = tuple(verdict_lines(checklist))
+    if gate.trouble is not None:
+        request.remarks += (f"{gate.trouble}: the gate holds for this run only",)
+    request.folder.record["gates"] = {**request.folder.record.get("gates", {}), **as_record(checklist)}
+    request.folder.record.pop("held", None)
+    if not checklist.passed:
+        error = GateNotPassed(refusal(checklist))
+        if not any(item["severity"] != "info" for item in gate.diagnostics):
+            raise error
+        request.hold = error
+
+
+def as_record(checklist: Checklist) -> dict[str, dict[str, dict[str, str]]]:
+    """A gate as `run.json` holds it: state and reason of each item, for reports."""
+    return {
+        checklist.gate: {
+            entry.item.name: {"state": entry.finding.state, "title": entry.item.title, "reason": entry.reason}
+            for entry in checklist.entries
+        }
+    }
 
 
 def run_headless(options: Options, *, verbose: bool, as_json: bool) -> int:
@@ -47,7 +102,7 @@ def run_headless(options: Options, *, verbose: bool, as_json: bool) -> int:
         if options.run is not None and options.mode == "baseline":
             _say(sys.stderr, "--run is for the phases after the baseline; --mode baseline builds on no run.")
         try:
-            session = open_baseline(options)
+            session = open_baseline(options, say=lambda line: _say(sys.stderr, line))
         except UserError as error:
             return _refuse(error, stdout, as_json=as_json)
         if isinstance(session, AlreadyDone):

@@ -80,6 +80,12 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
+    def give_up(self) -> None:
+        """Let go of a folder in which nothing was begun; a new one is removed, an earlier run stays as it was."""
+        if self.is_new:
+            self.discard()
+        self.release()
+
     def release(self) -> None:
         """Give up the lock, for processes that inherited it as well."""
         if self.lock >= 0:
@@ -114,7 +120,10 @@ def create(
             f"The output folder {path or DEFAULT_ROOT} cannot be made ({reason}). "
             "Name a folder that you can write to with --output-dir."
         ) from error
-    if read_run_json(path) is not None:
+    earlier = read_run_json(path)
+    if earlier is not None and earlier.get("held") and not any(path.glob("checkpoints/*.pt")):
+        _clear(path, earlier)
+    elif earlier is not None:
         raise RunFolderError(
             f"{path} already holds a run, and runs are never overwritten. "
             "Go on with it (--resume auto), or name another --output-dir."
@@ -156,6 +165,13 @@ def create(
             f"The output folder {path} cannot be written ({error.strerror}). Name another one with --output-dir."
         ) from error
     return folder
+
+
+def _clear(path: Path, record: dict[str, Any]) -> None:
+    """Remove the records of a run that a gate held before its first step."""
+    folder = RunFolder(path, _lock(path), record, is_new=True)
+    folder.discard()
+    folder.release()
 
 
 def reopen(path: Path) -> RunFolder:

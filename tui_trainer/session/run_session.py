@@ -41,7 +41,8 @@ class RunRequest:
     """What shall be run: a config, the folder for it, and where to go on from (`resume_from` None: the newest
     good checkpoint of a reopened folder, or the start of a new one). `after` is called with the folder of a run
     that trained at least one epoch: reports are written there. `interactive`: somebody can be asked. `ignored`: codes of
-    diagnostics that the user never wants to hear of.
+    diagnostics that the user never wants to hear of. `hold`: raised before the first step, once everything that is
+    wrong with data and model has been told. `remarks`: what the log says of the gate, as `[GATE]`.
     """
 
     loaded: LoadedConfig
@@ -52,6 +53,8 @@ class RunRequest:
     after: Sequence[Callable[[Path], object]] = ()
     interactive: bool = False
     ignored: frozenset[str] = frozenset()
+    hold: UserError | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class RunSession:
@@ -213,9 +216,7 @@ class RunSession:
             seeds = reproducibility_facts(config.seed)
             context = self._judge.watch_over(trainer, self.request.loaded.folder)
             self._attempt.begin(trainer)
-            for diagnostic in remarks:
-                self._judge.emit(diagnostic)
-            self._judge.before_training()
+            self._tell_what_is_wrong(remarks)
             self._announce(trainer, facts(parts, seeds), context)
             spare_what_is_imported()
             self._watchdog = self._judge.watchdog(folder.checkpoints, threading.get_ident())
@@ -285,6 +286,15 @@ class RunSession:
         if blocked is not None:
             raise TrainingError(blocked)
         return [diagnostic for diagnostic in found if diagnostic.severity == "info"]
+
+    def _tell_what_is_wrong(self, remarks: Sequence[events.DiagnosticRaised]) -> None:
+        """All that is known before the first step. Raises `request.hold`."""
+        for diagnostic in remarks:
+            self._judge.emit(diagnostic)
+        self._judge.before_training()
+        if self.request.hold is not None:
+            self.request.folder.record["held"] = True
+            raise self.request.hold
 
     def _start_telemetry(self, parts: Parts) -> None:
         import torch

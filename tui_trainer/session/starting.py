@@ -113,7 +113,7 @@ def run_started(
         metrics=parts.metric_names,
         monitor=config.checkpoint.monitor,
         monitor_mode=config.checkpoint.monitor_mode,
-        facts=lines,
+        facts={**lines, "GATE": list(request.remarks)} if request.remarks else lines,
         fixed_length=parts.schedule.fixed_length,
         context=context,
     )

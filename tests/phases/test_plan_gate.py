@@ -1,0 +1,242 @@
+"""Gate 1: no baseline begins without it; what it found stays earned until something it rests on changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.runs import train
+from tui_trainer.config.loading import LoadedConfig, load_config
+from tui_trainer.phases.gate import Checklist
+from tui_trainer.phases.gate_book import GateBook
+from tui_trainer.phases.plan import PlanGate
+from tui_trainer.phases.plan_checks import GATE, ITEMS
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "data": {"target": "digits", "batch_size": 64, "test_fraction": 0.15},
+    "model": {"target": "mlp", "args": {"hidden": [8]}},
+    "training": {"epochs": 1},
+    "gates": {"sign": {"intended_use": "a test", "target_metric": "none"}},
+}
+
+
+def load(folder: Path, **changes: Any) -> LoadedConfig:
+    (folder / "c.yaml").write_text(yaml.safe_dump(SMALL | changes))
+    return load_config(folder / "c.yaml")
+
+
+def states(checklist: Checklist) -> dict[str, str]:
+    return {entry.item.name: entry.finding.state for entry in checklist.entries}
+
+
+def evidence(checklist: Checklist, name: str) -> str:
+    return next(entry.finding.evidence for entry in checklist.entries if entry.item.name == name)
+
+
+@pytest.fixture(scope="module")
+def earned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with the gate earned."""
+    folder = tmp_path_factory.mktemp("project")
+    checklist = PlanGate(load(folder)).run()
+    assert checklist.passed, list(checklist.missing)
+    return folder
+
+
+def test_the_gate_is_earned_by_checks_and_leaves_its_record(earned: Path) -> None:
+    content = yaml.safe_load((earned / "gates.yaml").read_text())["gates"][GATE]
+    assert content["passed"] is True
+    assert content["items"]["two_runs"]["evidence"].startswith(
+        "5 steps in two fresh processes: all 4 tensors"
+    )
+    assert content["items"]["seeds"]["details"]["known"]["numpy"] == 0.3745401188473625
+    packages = (earned / "reproducibility" / "requirements.txt").read_text().splitlines()
+    assert any(line.startswith("numpy==") for line in packages)
+    assert any(line.startswith("torch==") and "+" not in line.split("#")[0] for line in packages)
+    manifest = (earned / "reproducibility_manifest.md").read_text()
+    for item in ITEMS:
+        assert f"| {item.title} |" in manifest
+    assert load_config(earned / "training_config.yaml").config == load_config(earned / "c.yaml").config
+
+
+def test_an_earned_gate_is_not_checked_again(earned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui_trainer.phases.plan.Rehearsal", None)  # a rehearsal would fail
+    assert PlanGate(load(earned)).run().passed
+
+
+@pytest.mark.parametrize(
+    ("changes", "reopened"),
+    [
+        ({"name": "other", "diagnostics": {"on_trigger": "stop"}}, set()),
+        ({"monitoring": {"log_every_n_steps": 3}}, set()),
+        ({"targets": {"metric": "val_accuracy", "at_least": 0.9}}, {"target_metric"}),
+        ({"checkpoint": {"checkpoint_every_n_epochs": 1}}, {"disk"}),
+        (
+            {"optimizer": {"learning_rate": 0.01}},
+            {item.name for item in ITEMS if "config" in item.rests_on},
+        ),
+    ],
+)
+def test_a_change_reopens_exactly_what_rests_on_it(
+    earned: Path, changes: dict[str, Any], reopened: set[str]
+) -> None:
+    signed = {"gates": {"sign": {}}} if "targets" in changes else {}
+    look = PlanGate(load(earned, **changes, **signed)).look()
+    load(earned)
+    assert {entry.item.name for entry in look.missing} == reopened
+
+
+def test_a_change_of_the_projects_own_code_reopens_the_gate(tmp_path: Path) -> None:
+    (tmp_path / "net_for_gate.py").write_text(
+        "from torch import nn\nimport parts_for_gate\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, in_features, num_classes):\n"
+        "        super().__init__()\n"
+        "        self.layer = nn.Linear(in_features, num_classes)\n"
+        "    def forward(self, x):\n"
+        "        return self.layer(x)\n"
+    )
+    (tmp_path / "parts_for_gate.py").write_text("WIDTH = 1\n")
+    loaded = load(tmp_path, model={"target": "net_for_gate:Net"})
+    assert PlanGate(loaded).run().passed
+    assert PlanGate(loaded).look().passed
+    (tmp_path / "parts_for_gate.py").write_text("WIDTH = 2\n")
+    missing = {entry.item.name for entry in PlanGate(loaded).look().missing}
+    assert {"two_runs", "dummy_pass", "data"} <= missing
+    assert "seeds" not in missing
+
+
+UNSEEDED = """
+import os
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_features, num_classes):
+        super().__init__()
+        self.first = nn.Linear(in_features, 8)
+        self.second = nn.Linear(8, num_classes)
+        generator = torch.Generator().manual_seed(int.from_bytes(os.urandom(4), "little"))
+        self.second.weight.data.normal_(generator=generator)
+
+    def forward(self, x):
+        return self.second(self.first(x).relu())
+"""
+
+
+def test_runs_that_differ_fail_and_the_first_tensor_is_named(tmp_path: Path) -> None:
+    (tmp_path / "unseeded_net.py").write_text(UNSEEDED)
+    checklist = PlanGate(load(tmp_path, model={"target": "unseeded_net:Net"})).run()
+    assert [entry.item.name for entry in checklist.missing] == ["two_runs"]
+    assert "tensor first.weight differs, losses from batch 1 on" in evidence(checklist, "two_runs")
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "said"),
+    [
+        ("x[200:250], y[200:250]", "x[170:230], y[170:230]", "30 of 60 samples are in both train and test"),
+        ("x[:200], y[:200]", "x[250:], y[250:]", "The val set lies whole in the train set"),
+        ("x[150:250], y[150:250]", "x[250:], y[250:]", "50 of 100 validation samples"),
+    ],
+)
+def test_overlapping_sets_fail_with_their_numbers(tmp_path: Path, val: str, test: str, said: str) -> None:
+    (tmp_path / "leaky_data.py").write_text(
+        "import torch\nfrom torch.utils.data import TensorDataset\n"
+        "def make():\n"
+        "    x = torch.randn(300, 6, generator=torch.Generator().manual_seed(0))\n"
+        "    y = (x[:, 0] > 0).long()\n"
+        f"    return TensorDataset(x[:200], y[:200]), TensorDataset({val}), TensorDataset({test})\n"
+    )
+    loaded = load(
+        tmp_path, data={"target": "leaky_data:make", "batch_size": 32}, gates={"waive": {"two_runs": "-"}}
+    )
+    checklist = PlanGate(loaded).run()
+    assert states(checklist)["splits"] == "failed"
+    assert said in evidence(checklist, "splits")
+
+
+def test_waiving_needs_a_reason_which_stays_on_record(tmp_path: Path) -> None:
+    (tmp_path / "unseeded_net.py").write_text(UNSEEDED)
+    model = {"target": "unseeded_net:Net"}
+    gates = {**SMALL["gates"], "waive": {"two_runs": "known: random start on purpose"}}
+    checklist = PlanGate(load(tmp_path, model=model, gates=gates)).run()
+    assert checklist.passed
+    assert states(checklist)["two_runs"] == "waived"
+    assert "known: random start on purpose" in (tmp_path / "reproducibility_manifest.md").read_text()
+
+
+def test_determinism_switched_off_is_not_passed_over(tmp_path: Path) -> None:
+    checklist = PlanGate(load(tmp_path, deterministic=False)).run()
+    assert [entry.item.name for entry in checklist.missing] == ["deterministic"]
+
+
+def test_a_rehearsal_that_dies_fails_its_items_and_says_how(tmp_path: Path) -> None:
+    (tmp_path / "deadly_net.py").write_text(
+        "import os\nfrom torch import nn\n"
+        "class Net(nn.Linear):\n"
+        "    def __init__(self, in_features, num_classes):\n"
+        "        super().__init__(in_features, num_classes)\n"
+        "        print('about to die', flush=True)\n"
+        "        os.kill(os.getpid(), 9)\n"
+    )
+    checklist = PlanGate(load(tmp_path, model={"target": "deadly_net:Net"})).run()
+    assert states(checklist)["two_runs"] == "failed"
+    assert "by signal 9: about to die" in evidence(checklist, "two_runs")
+
+
+def test_a_damaged_gates_file_counts_as_nothing_earned(tmp_path: Path) -> None:
+    loaded = load(tmp_path)
+    perfect = "gates: {reproducibility: {items: {seeds: {state: perfect}}}}"
+    for content in ("", "[1, 2]", "gates: {reproducibility: 3}", "gates: [", "\x00\xff", perfect):
+        (tmp_path / "gates.yaml").write_text(content, encoding="latin-1")
+        assert set(states(PlanGate(loaded).look()).values()) == {"open", "signed"}
+
+
+def test_two_gates_are_kept_side_by_side(tmp_path: Path) -> None:
+    book = GateBook(tmp_path)
+    assert book.write(Checklist("one", "One", ()))
+    assert book.write(Checklist("two", "Two", (), run="a-run"))
+    assert book.run_of("two") == "a-run"
+    assert set(yaml.safe_load(book.path.read_text())["gates"]) == {"one", "two"}
+
+
+# ── the command line ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_signatures_the_baseline_does_not_start(tmp_path: Path) -> None:
+    load(tmp_path, gates={})
+    done = train("--config", "c.yaml", "--output-dir", "run", "--json", cwd=tmp_path, expect=3, gate=True)
+    assert json.loads(done.stdout)["exit_code"] == 3
+    assert "intended_use" in done.stderr
+    assert "--sign target_metric=" in done.stderr
+    assert not (tmp_path / "run").exists()
+    signed = ("--sign", "intended_use=a test", "--sign", "target_metric=none")
+    done = train("--config", "c.yaml", "--output-dir", "run", *signed, cwd=tmp_path, gate=True)
+    assert "[GATE] Reproducibility: passed (11 items)" in done.stderr
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["gates"][GATE]["two_runs"]["state"] == "passed"
+
+
+def test_what_is_wrong_with_the_data_is_on_record_before_the_refusal(tmp_path: Path) -> None:
+    (tmp_path / "leaking_data.py").write_text(
+        "import torch\nfrom torch.utils.data import TensorDataset\n"
+        "def make():\n"
+        "    x = torch.randn(300, 6, generator=torch.Generator().manual_seed(0))\n"
+        "    y = (x[:, 0] > 0).long()\n"
+        "    return TensorDataset(x[:200], y[:200]), TensorDataset(x[100:300], y[100:300])\n"
+    )
+    load(tmp_path, data={"target": "leaking_data:make", "batch_size": 32})
+    train("--config", "c.yaml", "--output-dir", "run", cwd=tmp_path, expect=3, gate=True)
+    lines = (tmp_path / "run" / "diagnostics.jsonl").read_text().splitlines()
+    assert "data_leakage" in {json.loads(line)["code"] for line in lines}
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["exit_code"], summary["epochs"]) == ("failed", 3, 0)
+    # The mended command may use the folder again.
+    done = train(
+        "--config", "c.yaml", "--output-dir", "run", "--waive", "splits=on purpose", cwd=tmp_path, gate=True
+    )
+    assert "[GATE] WAIVED splits: on purpose" in done.stderr

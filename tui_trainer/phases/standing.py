@@ -1,0 +1,104 @@
+"""What a gate was earned for: digests of everything that, once changed, re-opens it. Cheap: nothing heavy is imported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tui_trainer.config.hashing import config_hash
+from tui_trainer.session.run_folder import host, versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tui_trainer.config.loading import LoadedConfig
+    from tui_trainer.config.schema import Config
+
+MOST_FILES = 100_000  # of a data folder that are looked at
+
+ASPECTS: Mapping[str, str] = {
+    "config": "settings that affect results",
+    "targets": "targets",
+    "checkpoint": "checkpoint settings",
+    "environment": "this machine, Python and package versions",
+    "code": "the project's own Python files",
+    "data": "data files",
+    "run": "the run",
+}
+"""What items rest on, in words for people."""
+
+
+def aspects(loaded: LoadedConfig, code: Sequence[str] = (), run: str = "") -> dict[str, str]:
+    """The digest of each aspect as it is now. `code`: the files, relative to the config's folder, that the run imported
+    when the gate was earned. `run`: what tells the run apart."""
+    config = loaded.config
+    return {
+        "config": config_hash(config)[:16],
+        "targets": digest(None if config.targets is None else config.targets.model_dump(mode="json")),
+        "checkpoint": digest(config.checkpoint.model_dump(mode="json")),
+        "environment": digest(_environment()),
+        "code": digest({name: _file_digest(loaded.folder / name) for name in code}),
+        "data": digest(data_files(config, loaded.folder)),
+        "run": run,
+    }
+
+
+def digest(value: Any) -> str:
+    """16 hexadecimal digits of a JSON value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _environment() -> dict[str, Any]:
+    machine = host()
+    return {"versions": versions(), "machine": [machine["name"], machine["os"], machine["cpus"]]}
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return "gone"
+
+
+def data_files(config: Config, folder: Path) -> dict[str, Any]:
+    """Size and time of the files and folders that the config's data and weights name, by name."""
+    named = [*_texts(config.data.args), config.model.init_from or ""]
+    found: dict[str, Any] = {}
+    for text in named:
+        try:
+            path = folder / Path(text).expanduser() if text else None
+            if path is not None and path.exists():
+                found[text] = _state(path)
+        except (OSError, ValueError, RuntimeError):
+            continue
+    return found
+
+
+def _state(path: Path) -> list[int]:
+    """Entries, bytes and newest change (ns) of a file, or of all files in a folder."""
+    if path.is_file():
+        facts = path.stat()
+        return [1, facts.st_size, facts.st_mtime_ns]
+    count = size = newest = 0
+    for place, _, names in os.walk(path):
+        for name in names:
+            facts = (Path(place) / name).lstat()
+            count, size, newest = count + 1, size + facts.st_size, max(newest, facts.st_mtime_ns)
+        if count > MOST_FILES:
+            break
+    return [count, size, newest]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
