@@ -22,12 +22,14 @@ MODES = ("plan", "baseline", "diagnose", "optimize", "finalize", "all")
 SUBCOMMANDS = {
     "diagnose": "tui_trainer.session.diagnosing",
     "init": "tui_trainer.phases.scaffold",
+    "verify": "tui_trainer.phases.verify",
 }
 """The module of each sub-command: its `main(arguments)` takes the words after the name and returns the exit code."""
 
 EPILOG = """\
 mltrainer-tui diagnose RUN [--json]   what is wrong with a run: all rules over its folder
 mltrainer-tui init [FOLDER]           write a project that trains at once: config, data and model module
+mltrainer-tui verify RUN [--json]     train a run again and say whether the same comes out
 
 exit codes: 0 done · 1 training failed · 2 bad usage, config, data or model · 3 a gate is not passed ·
             4 stopped by a diagnostic · 130/143 interrupted or terminated after saving a checkpoint

@@ -1,0 +1,1 @@
+"""Training a finished run again from its own files, and comparing what came out."""
