@@ -60,6 +60,17 @@ def test_a_noise_floor_that_simple_predictors_stand_on_too() -> None:
     assert told(CODE, facts_of(context=weak), events) == []
 
 
+def test_two_players_in_balance_are_worth_knowing_of_and_no_more() -> None:
+    own, theirs = (
+        {"loss": {"target": "my_losses:two_players"}},
+        {"task": "custom", "loss": "my_losses:two_players"},
+    )
+    alone = told(CODE, facts_of(own, context=theirs, metrics=(), epochs=40), epochs(NOTHING))
+    beside = told(CODE, facts_of(own, context=theirs, metrics=("f1",), epochs=40), epochs(NOTHING))
+    assert {found.severity for found in alone} == {"info"}
+    assert {found.severity for found in beside} == {"warning", "critical"}
+
+
 def test_validation_that_no_longer_follows_is_another_problem() -> None:
     events = [
         epoch(n + 1, 2.0 * 0.97**n, val_loss=2.2 + 0.01 * n, train_accuracy=0.3, val_accuracy=0.2)

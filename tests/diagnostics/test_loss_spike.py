@@ -67,9 +67,21 @@ def test_noise_of_tiny_batches_is_none() -> None:
 
 
 def test_losses_below_zero_can_jump_as_well() -> None:
-    theirs = facts_of(context={"task": "custom", "loss": "my.module:likelihood"}, metrics=())
+    theirs = facts_of(context={"task": "custom", "loss": "poisson_nll"}, metrics=())
     assert told(CODE, theirs, epochs([0.5, -0.5, -1.0, -1.4, -1.6, -1.7, -1.75, -1.77])) == []
-    assert told(CODE, theirs, epochs([0.5, -0.5, -1.0, -1.4, -1.6, 0.4, 0.45]))
+    (found,) = told(CODE, theirs, epochs([0.5, -0.5, -1.0, -1.4, -1.6, 0.4, 0.45]))
+    assert found.severity == "warning"
+
+
+def test_a_jump_of_the_user_s_own_loss_proves_nothing_without_a_metric() -> None:
+    own, theirs = (
+        {"loss": {"target": "my_losses:two_players"}},
+        {"task": "custom", "loss": "my_losses:two_players"},
+    )
+    jump = epochs([2.0, 1.5, 1.0, 0.7, 0.5, 2.9, 2.8])
+    (alone,) = told(CODE, facts_of(own, context=theirs, metrics=()), jump)
+    (beside,) = told(CODE, facts_of(own, context=theirs, metrics=("f1",)), jump)
+    assert (alone.severity, beside.severity) == ("info", "critical")
 
 
 def test_a_jump_that_a_new_learning_rate_brought_is_not_held_against_it() -> None:

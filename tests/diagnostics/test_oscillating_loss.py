@@ -48,6 +48,16 @@ def test_a_loss_whose_parts_pull_against_each_other_may_too() -> None:
     assert told(CODE, theirs, epochs(SWINGS, 0.55))
 
 
+def test_a_loss_of_the_user_s_own_proves_nothing_without_a_metric() -> None:
+    own, theirs = (
+        {"loss": {"target": "my_losses:two_players"}},
+        {"task": "custom", "loss": "my_losses:two_players"},
+    )
+    (alone,) = told(CODE, facts_of(own, context=theirs, metrics=()), epochs(SWINGS))
+    (beside,) = told(CODE, facts_of(own, context=theirs, metrics=("f1",)), epochs(SWINGS))
+    assert (alone.severity, beside.severity) == ("info", "warning")
+
+
 def test_losses_below_zero_are_measured_by_their_swings() -> None:
     theirs = facts_of(context={"task": "custom", "loss": "my.module:likelihood"}, metrics=())
     assert told(CODE, theirs, epochs([-1.0, -1.4, -1.6, -1.7, -1.75, -1.77, -1.78, -1.785, -1.786])) == []

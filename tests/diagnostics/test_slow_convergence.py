@@ -68,6 +68,19 @@ def test_a_loss_without_a_scale_is_not_judged() -> None:
     assert told(CODE, theirs, epochs([-1 - 0.001 * n for n in range(15)])) == []
 
 
+def test_a_loss_of_the_user_s_own_proves_nothing_without_a_metric() -> None:
+    own, theirs = (
+        {"loss": {"target": "my_losses:two_players"}},
+        {"task": "custom", "loss": "my_losses:two_players"},
+    )
+    (alone,) = told(CODE, facts_of(own, context=theirs, metrics=()), epochs(CRAWLING))
+    (beside,) = told(CODE, facts_of(own, context=theirs, metrics=("f1",)), epochs(CRAWLING))
+    (ours,) = told(CODE, facts_of(context=theirs | {"loss": "huber"}, metrics=()), epochs(CRAWLING))
+    assert (alone.severity, beside.severity, ours.severity) == ("info", "warning", "warning")
+    assert "no metric beside it" in alone.message
+    assert "no metric beside it" not in beside.message
+
+
 def test_a_schedule_that_took_the_rate_away_comes_first() -> None:
     decayed = facts_of({"scheduler": {"target": "exponential", "args": {"gamma": 0.1}}})
     events = [epoch(n + 1, loss, rate=10.0 ** (-n)) for n, loss in enumerate(CRAWLING)]

@@ -8,9 +8,11 @@ from tui_trainer.diagnostics import remedies
 from tui_trainer.diagnostics.curves import finite, middle, noise, slope, without_improvement
 from tui_trainer.diagnostics.learning import (
     SIGNAL,
+    UNJUDGED,
     at_floor,
     attainable,
     is_done,
+    is_judged,
     is_known,
     largest_harmless_loss,
     learned,
@@ -108,7 +110,8 @@ class ConvergenceStall(Rule):
         epoch = history.epochs[-1]
         loss = epoch.metrics.get("train_loss")
         critical = idle >= self.limit.critical_epochs
-        severity: Severity = "critical" if critical else "warning"
+        judged = is_judged(self.facts)
+        severity: Severity = "info" if not judged else "critical" if critical else "warning"
         since = max(1, epoch.epoch - idle + 1)
         monitor = self.facts.monitor
         share = learned(self.facts, history, epochs=None if began else idle)
@@ -122,7 +125,7 @@ class ConvergenceStall(Rule):
         told = f"; {max(share, 0):.0%} of what there is to learn is learned" if share is not None else ""
         return Problem(
             severity=severity,
-            message=f"{what}{told}.",
+            message=f"{what}{told}.{'' if judged else UNJUDGED}",
             evidence={
                 "value": idle,
                 "threshold": self.limit.epochs if began else self.limit.flat_epochs,

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from tui_trainer.diagnostics.facts import RunFacts
     from tui_trainer.diagnostics.history import History
 
+UNJUDGED = (
+    " It is a loss of the user's own with no metric beside it: two players in balance look like this too, so it may well be "
+    "in order."
+)
+"""What a message adds where `is_judged` is False."""
 SIGNAL = 0.02
 """Share that simple predictors must reach for theirs to be a measure."""
 
@@ -116,6 +121,18 @@ def learned_nothing(facts: RunFacts, history: History, *, epochs: int, nothing: 
 def is_known(facts: RunFacts) -> bool:
     """Whether any column of the metric log can be held against a predictor without inputs."""
     return bool(_known(facts))
+
+
+def is_judged(facts: RunFacts) -> bool:
+    """Whether a train loss that stands still, or rises, shows that training suffers.
+
+    It does where a metric is looked at as well, and for the losses that we know, which fall as the model learns. What
+    a user's own loss does tells nothing by itself: of two players that pay each other, one wins what the other loses,
+    and learned weights of several tasks shift while all of them improve.
+    """
+    name = facts.config.loss.target
+    own = name is not None and (":" in name or "." in name) and not name.startswith("torch.nn")
+    return bool(facts.metrics) or is_known(facts) or not own
 
 
 def is_done(facts: RunFacts, history: History, *, share: float = 0.95, epochs: int = 3) -> bool:

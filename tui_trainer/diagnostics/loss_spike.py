@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tui_trainer.diagnostics import remedies
 from tui_trainer.diagnostics.curves import finite, middle, noise
 from tui_trainer.diagnostics.fix import BEFORE
-from tui_trainer.diagnostics.learning import reference_loss
+from tui_trainer.diagnostics.learning import UNJUDGED, is_judged, reference_loss
 from tui_trainer.diagnostics.rule import Problem, Rule
 
 if TYPE_CHECKING:
@@ -94,11 +94,12 @@ class LossSpike(Rule):
     ) -> Problem:
         level, now, bound = levels
         lost = (now - level) / (self._top(history) - level)
+        judged = is_judged(self.facts)
         return Problem(
-            severity="critical" if lost >= 1 else "warning",
+            severity="info" if not judged else "critical" if lost >= 1 else "warning",
             message=(
                 f"The loss jumped from {level:.3g} to {now:.3g} (threshold {bound:.3g}) in epoch {place['since_epoch']} and "
-                f"stays there: {lost:.0%} of the progress is lost."
+                f"stays there: {lost:.0%} of the progress is lost.{'' if judged else UNJUDGED}"
             ),
             evidence={"value": now, "threshold": bound, "before": level, "lost": lost, **place},
             fixes=self._fixes(),

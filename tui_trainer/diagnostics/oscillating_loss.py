@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, ClassVar
 from tui_trainer.diagnostics import remedies
 from tui_trainer.diagnostics.curves import finite, middle, turns
 from tui_trainer.diagnostics.fix import BEST
-from tui_trainer.diagnostics.learning import at_floor, is_done, learned_nothing, reference_loss, trivial_loss
+from tui_trainer.diagnostics.learning import (
+    UNJUDGED,
+    at_floor,
+    is_done,
+    is_judged,
+    learned_nothing,
+    reference_loss,
+    trivial_loss,
+)
 from tui_trainer.diagnostics.rule import Problem, Rule
 
 if TYPE_CHECKING:
@@ -63,12 +71,13 @@ class OscillatingLoss(Rule):
         if min(losses[-half:]) < min(losses[:-half]) - amplitude:
             return None
         since = history.epoch - count + 1
+        judged = is_judged(self.facts)
         return Problem(
-            severity="warning",
+            severity="warning" if judged else "info",
             message=(
                 f"The train loss swings by {amplitude:.3g} from epoch to epoch ({relative:.0%} of its level of {level:.3g}; "
                 f"threshold {least:.0%}) and changed direction in {turns(losses):.0%} of the epochs "
-                f"since epoch {since}, without falling."
+                f"since epoch {since}, without falling.{'' if judged else UNJUDGED}"
             ),
             evidence={
                 "value": relative,

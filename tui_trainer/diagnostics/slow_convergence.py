@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tui_trainer.diagnostics import remedies
 from tui_trainer.diagnostics.curves import finite, noise, slope
-from tui_trainer.diagnostics.learning import SIGNAL, attainable, is_done, learned, reference_loss
+from tui_trainer.diagnostics.learning import (
+    SIGNAL,
+    UNJUDGED,
+    attainable,
+    is_done,
+    is_judged,
+    learned,
+    reference_loss,
+)
 from tui_trainer.diagnostics.rule import Problem, Rule
 
 if TYPE_CHECKING:
@@ -55,12 +63,13 @@ class SlowConvergence(Rule):
         reached = (scale - foreseen) / scale
         if reached >= needed:
             return None
+        judged = is_judged(self.facts)
         return Problem(
-            severity="warning",
+            severity="warning" if judged else "info",
             message=(
                 f"The loss falls by {pace:.3g} an epoch: at this pace it will be {foreseen:.4g} after the last epoch, "
                 f"from {loss:.4g} now. Without looking at the inputs it would be {scale:.4g}; {max(reached, 0):.0%} of "
-                f"that would be learned (threshold {needed:.0%})."
+                f"that would be learned (threshold {needed:.0%}).{'' if judged else UNJUDGED}"
             ),
             evidence={
                 "value": pace,
