@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.runs import assert_same_run, load_last, read_json, train
 from tests.session.processes import LiveRun, is_deaf
+from tui_trainer.phases.baseline import obey_signals
 
 MODULE = '''
 import gc
@@ -90,14 +93,67 @@ def test_ctrl_c_and_sigterm_save_and_the_run_goes_on_bit_for_bit(folder: Path) -
     assert_same_run(folder / "straight", folder / "run")
 
 
-def test_a_second_ctrl_c_ends_at_once_and_leaves_no_process(folder: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_ends_at_once_and_leaves_no_process(
+    folder: Path, number: signal.Signals, code: int
+) -> None:
     live = LiveRun(
         folder / "run", "--config", "config.yaml", "--set", "model={target: 'noisy:Waiting'}", cwd=folder
     )
     live.until((folder / "validating").exists)  # user code that never returns: no way to save
-    live.press_until_ended(signal.SIGINT)
-    live.end(130)
+    live.press_until_ended(number)
+    live.end(code)
     assert read_json(folder / "run" / "run.json")["status"] == "running"
+
+
+class Exited(Exception):
+    """In place of the end of the process."""
+
+
+@pytest.fixture
+def pressed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float, signal.Signals], list[str]]]:
+    """Raises a signal at a time, in this process; gives what the run has been asked so far."""
+    asked: list[str] = []
+    now = [0.0]
+
+    class Run:
+        def stop_for_signal(self, name: str) -> None:
+            asked.append(name)
+
+    def ended(code: int) -> None:
+        raise Exited(code)
+
+    def press(at: float, number: signal.Signals) -> list[str]:
+        now[0] = at
+        signal.raise_signal(number)
+        return asked
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    monkeypatch.setattr(os, "_exit", ended)
+    obey_signals(Run(), clock=lambda: now[0])  # type: ignore[arg-type]  # all of a session that is asked for here
+    yield press
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("second", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_any_second_signal_ends_the_process_with_its_own_code(
+    pressed: Callable[[float, signal.Signals], list[str]],
+    first: signal.Signals,
+    second: signal.Signals,
+    code: int,
+) -> None:
+    assert pressed(10.0, first) == [first.name]
+    with pytest.raises(Exited, match=str(code)):
+        pressed(10.5, second)
+
+
+def test_signals_that_come_together_are_one(pressed: Callable[[float, signal.Signals], list[str]]) -> None:
+    """`timeout` sends TERM to its child, and to its child's group."""
+    pressed(10.0, signal.SIGTERM)
+    assert pressed(10.001, signal.SIGTERM) == ["SIGTERM"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tui_trainer.config.errors import TrainingError, UserError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tui_trainer.phases.gate import Checklist
     from tui_trainer.session.run_session import RunRequest, RunSession
 
+_TOGETHER_S = 0.2  # nobody presses Ctrl+C twice in less
 PHASES_TO_COME = ("plan", "diagnose", "optimize", "finalize", "all")
 
 
@@ -134,14 +136,20 @@ def _train(session: RunSession, *, verbose: bool) -> None:
             _say(sys.stderr, f"NOT SAVED: {name}: {why}")
 
 
-def obey_signals(session: RunSession) -> None:
-    """INT and TERM checkpoint and stop; a second INT ends the process at once; hang-ups are ignored."""
+def obey_signals(session: RunSession, *, clock: Callable[[], float] = time.monotonic) -> None:
+    """INT and TERM checkpoint and stop; a second of them, either one, ends the process at once; hang-ups are ignored.
+
+    Signals that come together count as one: `timeout`, for one, sends TERM to its child and again to its group.
+    """
+    first: list[float] = []
 
     def interrupted(number: int, _frame: Any) -> None:
-        if number == signal.SIGINT and interrupted.__dict__.get("once"):
-            os._exit(130)  # asked twice: the last checkpoint on disk is what remains
-        interrupted.__dict__["once"] = number == signal.SIGINT or interrupted.__dict__.get("once", False)
-        session.stop_for_signal(signal.Signals(number).name)
+        now = clock()
+        if first and now - first[0] > _TOGETHER_S:
+            os._exit(128 + number)  # asked twice: the last checkpoint on disk is what remains
+        if not first:
+            first.append(now)
+            session.stop_for_signal(signal.Signals(number).name)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
