@@ -416,6 +416,22 @@ def test_learning_rate_is_set_and_nonsense_refused(make_run):
     assert run.of(events.EpochFinished)[-1].learning_rate == pytest.approx(0.02)
 
 
+def test_a_rate_that_somebody_set_is_not_called_reduced(make_run):
+    run = make_run({"scheduler": {"target": "none"}, "training": {"epochs": 3}})
+
+    def lower(event):
+        if isinstance(event, events.EpochFinished) and event.epoch == 1:
+            run.trainer.commands.put(
+                Command("set_learning_rate", {"learning_rate": event.learning_rate / 10})
+            )
+
+    emit = run.trainer.emit
+    run.trainer.emit = lambda event: (emit(event), lower(event))
+    run.train()
+    told = [(event.lr_reduced, event.lr_set) for event in run.of(events.EpochFinished)]
+    assert told == [(False, False), (False, True), (False, False)]
+
+
 def test_more_epochs_are_refused_where_the_schedule_has_a_fixed_length(make_run):
     open_ended, fixed = make_run(), make_run({"scheduler": {"target": "cosine"}})
     for run in (open_ended, fixed):

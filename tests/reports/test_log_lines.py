@@ -20,7 +20,7 @@ from tui_trainer.engine.events import (
     Resumed,
     Validated,
 )
-from tui_trainer.session.log_lines import lines_for
+from tui_trainer.session.log_lines import epoch_line, lines_for
 from tui_trainer.session.wording import (
     cell_width,
     clean_text,
@@ -57,6 +57,12 @@ def test_an_epoch_is_a_block_with_percentages_and_a_reduced_learning_rate():
     assert "  LR: 1.00e-04 (reduced) | Grad norm: 0.8000" in block
     assert "  GPU Util: 72% | Time: 2m 15s | Data wait: 3% | Samples/s: 1545" in block
     assert "  Checkpoint: best_model.pt, last_model.pt" in block
+
+
+def test_a_learning_rate_that_was_set_is_said_to_be():
+    event = sample.epoch_finished(5, lr_set=True, learning_rate=1e-4)
+    assert "  LR: 1.00e-04 (set) | Grad norm: 0.8000" in lines_for(event, epochs=20)
+    assert "LR 1.00e-04 (set)" in epoch_line(event)
 
 
 def test_without_a_gpu_its_utilization_is_not_available():

@@ -136,8 +136,9 @@ class EpochFinished(Event):
     """One row of `epoch_metrics.csv`, and what the log says beside it.
 
     `metrics` keys: train_loss, val_loss, train_<metric>, val_<metric>. `learning_rate` is the one the epoch was
-    trained with; `lr_reduced` says that it had fallen since the epoch before. `data_wait` is the share of the
-    epoch spent waiting for batches (0–1). `epoch_time` in seconds. `gpu_util` in percent, None without a GPU.
+    trained with; `lr_reduced` says that it had fallen since the epoch before, `lr_set` that somebody had set it in
+    this epoch (it is then not called reduced). `data_wait` is the share of the epoch spent waiting for batches (0–1).
+    `epoch_time` in seconds. `gpu_util` in percent, None without a GPU.
     """
 
     kind: ClassVar[str] = "epoch_finished"
@@ -146,6 +147,7 @@ class EpochFinished(Event):
     metrics: dict[str, float]
     learning_rate: float
     lr_reduced: bool
+    lr_set: bool = False
     grad_norm: float | None
     epoch_time: float
     samples_per_second: float

@@ -420,6 +420,10 @@ class Trainer:
         self.latest = values
         learning_rate, previous = self.learning_rate, self.last_learning_rate
         self.last_learning_rate = learning_rate
+        rate_was_set = any(
+            item["command"] == "set_learning_rate" and item.get("epoch") == self.epoch
+            for item in self.interventions
+        )
         if not self.parts.schedule.per_step:
             self.parts.schedule.after_epoch(values.get(config.early_stopping.monitor))
             self._check_learning_rate()
@@ -456,7 +460,8 @@ class Trainer:
                 step=self.step,
                 metrics=values,
                 learning_rate=learning_rate,
-                lr_reduced=previous is not None and learning_rate < previous,
+                lr_reduced=not rate_was_set and previous is not None and learning_rate < previous,
+                lr_set=rate_was_set,
                 grad_norm=row["grad_norm"],
                 epoch_time=elapsed,
                 samples_per_second=row["samples_per_second"],

@@ -25,7 +25,7 @@ from tui_trainer.engine.events import (
     StepLogged,
     from_json_number,
 )
-from tui_trainer.session.log_lines import REFUSED, lines_for
+from tui_trainer.session.log_lines import REFUSED, lines_for, shown_rate
 from tui_trainer.session.progress import Progress, advance_progress
 from tui_trainer.session.wording import (
     cell_width,
@@ -168,8 +168,7 @@ class HeadlessPrinter:
         for place, name in enumerate(names):
             if name in event.metrics:
                 fields.append((3 if place == 2 else 0, f"{name} {format_metric(name, event.metrics[name])}"))
-        reduced = " (reduced)" if event.lr_reduced else ""
-        fields.append((1, f"lr {format_rate(event.learning_rate)}{reduced}"))
+        fields.append((1, f"lr {shown_rate(event)}"))
         fields.append((2, format_duration(event.epoch_time)))
         if event.is_best:
             fields.append((0, "best"))

@@ -79,9 +79,8 @@ def _epoch_finished(event: EpochFinished, epochs: int | None) -> list[str]:
     rest = {name: value for name, value in event.metrics.items() if not name.startswith(("train_", "val_"))}
     groups = (_group(event.metrics, "train_"), _group(event.metrics, "val_"), _group(rest, ""))
     lines.extend(f"  {text}" for text in groups if text)
-    reduced = " (reduced)" if event.lr_reduced else ""
     norm = "" if event.grad_norm is None else f" | Grad norm: {format_number(event.grad_norm)}"
-    lines.append(f"  LR: {format_rate(event.learning_rate)}{reduced}{norm}")
+    lines.append(f"  LR: {shown_rate(event)}{norm}")
     util = "n/a" if event.gpu_util is None else f"{event.gpu_util:.0f}%"
     wait = (
         f"{event.data_wait * 100:.0f}%" if math.isfinite(event.data_wait) else format_number(event.data_wait)
@@ -100,6 +99,12 @@ def _epoch_finished(event: EpochFinished, epochs: int | None) -> list[str]:
     return lines
 
 
+def shown_rate(event: EpochFinished) -> str:
+    """The epoch's learning rate, and whether it had come down or was set by somebody: `1.00e-04 (reduced)`."""
+    how = " (set)" if event.lr_set else " (reduced)" if event.lr_reduced else ""
+    return f"{format_rate(event.learning_rate)}{how}"
+
+
 def epoch_line(event: EpochFinished, *, epochs: int | None = None) -> str:
     """An epoch in one short line, for places where five are too many."""
     head = f"[EPOCH {event.epoch}/{epochs}]" if epochs else f"[EPOCH {event.epoch}]"
@@ -112,8 +117,8 @@ def epoch_line(event: EpochFinished, *, epochs: int | None = None) -> str:
         for name, value in event.metrics.items()
         if not name.startswith("train_") and name != "val_loss"
     ]
-    if event.lr_reduced:
-        facts.append(f"LR {format_rate(event.learning_rate)} (reduced)")
+    if event.lr_reduced or event.lr_set:
+        facts.append(f"LR {shown_rate(event)}")
     if event.is_best:
         facts.append("best")
     return f"{head} {', '.join(facts)}"
