@@ -1,17 +1,61 @@
-"""What the rules about activations share: layers that the last probes found beyond a limit."""
+"""What the rules about activations share: layers that the last probes found beyond a limit, in a model that suffers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from tui_trainer.diagnostics.rule import Problem, Rule
+from tui_trainer.diagnostics.standing import suffering
 from tui_trainer.engine.events import ACTIVATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from tui_trainer.diagnostics.fix import Fix
     from tui_trainer.diagnostics.history import History
 
 _ENOUGH = 32  # samples in a probe
+
+
+class ActivationRule(Rule):
+    """Looks at one column of the probes of modules of some `kinds`; the threshold on it has the column's name.
+
+    The other thresholds: `probes`: in how many probes in a row. `short`: how far, in skill, the model stays below a
+    simple predictor after more than `early` epochs; such a layer in a good model is none of our business. `critical`:
+    share from which on hardly anything gets through.
+    """
+
+    column: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]]
+
+    def on_epoch(self, history: History) -> Problem | None:
+        """A problem where layers are beyond the limit and training suffers; worth knowing where they merely are."""
+        column, most = self.column, float(getattr(self.limit, self.column))
+        layers = layers_beyond(history, column, most, self.kinds, probes=int(self.limit.probes))
+        if not layers:
+            return None
+        worst = layers[0]
+        loss = suffering(self.facts, history, short=self.limit.short, early=self.limit.early)
+        since = first_seen(history, column, most, worst["layer"])
+        more = f", and of {len(layers) - 1} more" if len(layers) > 1 else ""
+        critical = worst[column] >= self.limit.critical
+        return Problem(
+            severity="info" if loss is None else "critical" if critical else "warning",
+            message=(
+                f"{self.in_words(worst, more)} (limit {most:.0%}), since epoch {since}"
+                + (f"; {loss}." if loss else ", though the model learns.")
+            ),
+            evidence=evidence_of(layers, column, most, since),
+            fixes=self.fixes(worst["kind"]) if loss else (),
+        )
+
+    def in_words(self, worst: dict[str, Any], more: str) -> str:
+        """What was found in the worst layer, and in how many `more`."""
+        raise NotImplementedError
+
+    def fixes(self, kind: str) -> tuple[Fix, ...]:
+        """What to do about layers of that kind, the best first."""
+        raise NotImplementedError
 
 
 def layers_beyond(
@@ -51,6 +95,8 @@ def evidence_of(layers: list[dict[str, Any]], column: str, limit: float, since: 
         "threshold": limit,
         "since_epoch": since,
         "samples": layers[0]["samples"],
+        "units": layers[0]["units"],
+        "kind": layers[0]["kind"],
         "layers": {row["layer"]: row[column] for row in layers[:10]},
         "count": len(layers),
     }

@@ -61,24 +61,10 @@ def diagnose(found: Mapping[str, Problem], config: Config, *, time: float) -> li
 def fixes(finding: Finding, config: Config) -> tuple[Fix, ...]:
     """What to do about a finding, the best first. Only scales can be mended by a setting; the data is the user's."""
     if finding.problem == "unnormalised":
-        return (_scaled(config),)
+        return (remedies.normalise_inputs(config),)
     if finding.problem == "one_class":
         return (_other_split(config), _advice("check_label_column"))
     return tuple(map(_advice, _ADVICE[finding.problem]))
-
-
-def _scaled(config: Config) -> Fix:
-    """Normalising inputs: by the data target's own argument where it has one that is off."""
-    argument = {"table": "normalize", "npz": "standardize"}.get(config.data.target)
-    given = config.data.args.get(argument or "")
-    if argument is None or given is True or (given is None and argument == "normalize"):
-        return remedies.normalise_inputs(config)
-    return remedies.from_start(
-        "standardize",
-        f"data.args.{argument}: true",
-        "features of mean 0 and spread 1: gradients of like size in all layers",
-        {f"data.args.{argument}": True},
-    )
 
 
 def _other_split(config: Config) -> Fix:

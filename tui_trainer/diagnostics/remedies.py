@@ -15,6 +15,12 @@ CLIP_NORM = 1.0
 _WIDTHS: dict[str, tuple[str, Any]] = {"cnn": ("channels", [32, 64]), "lstm": ("hidden_size", 128)}
 _CAPACITY = "room for what the model cannot represent now; slower, and easier to overfit"
 FROM_START = "from the start"
+_SCALES: dict[str, tuple[str, bool]] = {
+    **dict.fromkeys(("breast_cancer", "diabetes", "wine"), ("standardize", True)),
+    "npz": ("standardize", False),
+    "table": ("normalize", True),
+}
+"""The argument by which a data target scales its inputs, and what it is by default."""
 
 
 def lower_rate(
@@ -82,17 +88,14 @@ def clip(*, checkpoint: str | None = LAST_VALID, fresh: bool = False) -> Fix:
 
 
 def normalise_inputs(config: Config) -> Fix:
-    """Inputs of mean 0 and spread 1: a built-in data set's own argument where it is off, else for a person to do."""
-    if (
-        config.data.target in ("breast_cancer", "diabetes", "wine")
-        and config.data.args.get("standardize") is False
-    ):
-        return Fix(
-            id="standardize",
-            title="standardize the inputs, from the start",
-            effect="features of mean 0 and spread 1: gradients of like size in all layers",
-            changes={"data.args.standardize": True},
-            action="restart_fresh",
+    """Inputs of mean 0 and spread 1: by the data target's own argument where it is off, else for a person to do."""
+    argument, usual = _SCALES.get(config.data.target, ("", True))
+    if not config.data.args.get(argument, usual):
+        return from_start(
+            "standardize",
+            f"data.args.{argument}: true",
+            "features of mean 0 and spread 1: gradients of like size in all layers",
+            {f"data.args.{argument}": True},
         )
     return advice(
         "normalise_inputs",

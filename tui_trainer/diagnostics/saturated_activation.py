@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tui_trainer.diagnostics import fit_remedies, remedies
-from tui_trainer.diagnostics.activations import evidence_of, first_seen, layers_beyond
-from tui_trainer.diagnostics.rule import Problem, Rule
-from tui_trainer.diagnostics.standing import suffering
+from tui_trainer.diagnostics.activations import ActivationRule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tui_trainer.diagnostics.fix import Fix
-    from tui_trainer.diagnostics.history import History
 
 
-class SaturatedActivation(Rule):
-    """Reads the probes of tanh and sigmoid modules in hidden layers.
-
-    `saturated`: share of a layer's outputs within 1 % of an end (beyond ±0.99; below 0.01 or above 0.99). `probes`: in
-    how many probes in a row. `short`: how far, in skill, the model stays below a simple predictor after more than
-    `early` epochs. `critical`: share
-    from which on hardly any gradient gets through.
+class SaturatedActivation(ActivationRule):
+    """Of hidden layers. `saturated`: share of a layer's outputs within 1 % of an end (beyond ±0.99; below 0.01 or
+    above 0.99); the others as in `ActivationRule`.
     """
 
     code = "saturated_activation"
+    column = "saturated"
+    kinds = ("Tanh", "Sigmoid")
     thresholds: ClassVar[Mapping[str, float]] = {
         "saturated": 0.5,
         "probes": 2,
@@ -38,34 +33,12 @@ class SaturatedActivation(Rule):
         "new_seed",
     )  # fmt: skip
 
-    def on_epoch(self, history: History) -> Problem | None:
-        """A problem where layers are saturated and training suffers; worth knowing where they merely are."""
-        limit = self.limit
-        layers = layers_beyond(
-            history, "saturated", limit.saturated, ("Tanh", "Sigmoid"), probes=int(limit.probes)
-        )
-        if not layers:
-            return None
-        worst = layers[0]
-        loss = suffering(self.facts, history, short=limit.short, early=limit.early)
-        since = first_seen(history, "saturated", limit.saturated, worst["layer"])
-        more = f", and of {len(layers) - 1} more" if len(layers) > 1 else ""
-        return Problem(
-            severity="info"
-            if loss is None
-            else "critical"
-            if worst["saturated"] >= limit.critical
-            else "warning",
-            message=(
-                f"{worst['saturated']:.0%} of the outputs of {worst['layer']} ({worst['kind']}){more} are at an end "
-                f"(limit {limit.saturated:.0%}), since epoch {since}"
-                + (f"; {loss}." if loss else ", though the model learns.")
-            ),
-            evidence=evidence_of(layers, "saturated", limit.saturated, since) | {"kind": worst["kind"]},
-            fixes=self._fixes(worst["kind"]) if loss else (),
-        )
+    def in_words(self, worst: dict[str, Any], more: str) -> str:
+        """Which share of the outputs."""
+        return f"{worst['saturated']:.0%} of the outputs of {worst['layer']} ({worst['kind']}){more} are at an end"
 
-    def _fixes(self, kind: str) -> tuple[Fix, ...]:
+    def fixes(self, kind: str) -> tuple[Fix, ...]:
+        """Units without ends, smaller steps, inputs of a scale that does not reach them."""
         config = self.facts.config
         scale = remedies.normalise_inputs(config)
         swap = remedies.swap_activation(kind, "ReLU", fresh=True, config=config)
