@@ -210,6 +210,9 @@ def test_a_stop_ends_the_run(folder: Path) -> None:
     session.train()
     assert session.summary is not None
     assert (session.summary["status"], session.summary["epochs"]) == ("early_stopped", 2)
+    assert session.answers() == [("stop", True), ("apply_fix", True)], "a fix is answered as a fix"
+    told = [item["applied"] for item in diagnostics(folder / "run") if item["id"] == "sick-1"]
+    assert told == [None, "stop"]
 
 
 @pytest.mark.parametrize("fix", ["here", "fresh"])
@@ -270,6 +273,32 @@ def test_going_back_to_before_a_fix_takes_its_config_back_too(folder: Path, stra
     assert metric_log(folder / "run") == metric_log(straight)
     assert read_json(folder / "run" / "run.json")["fixes"] == []
     assert load_config(folder / "run" / "training_config.yaml").config.optimizer.learning_rate == 0.2
+
+
+UNSCALED: dict[str, Any] = {
+    "data": {"target": "wine", "args": {"standardize": False}},
+    "model": {"target": "mlp", "args": {"hidden": [16]}},
+    "optimizer": {"target": "adam", "learning_rate": 0.01},
+    "training": {"epochs": 3},
+}
+
+
+def test_what_is_wrong_with_the_data_is_mended_without_asking(tmp_path: Path) -> None:
+    """Told before any rule watches, and before there is a trainer to go on with."""
+    session = Watched(tmp_path / "run", {}, **UNSCALED, diagnostics={"on_trigger": "fix"})
+    session.train()
+    (fix,) = [event for event in applied(session) if event.fix == "standardize"]
+    assert (fix.diagnostic, fix.step, fix.automatic, fix.undone) == ("data_quality-1", 0, True, False)
+    assert load_config(tmp_path / "run" / "training_config.yaml").config.data.args == {"standardize": True}
+    assert [row["epoch"] for row in metric_log(tmp_path / "run")] == ["1", "2", "3"]
+
+
+def test_a_run_that_goes_on_is_not_begun_anew_for_its_data(tmp_path: Path) -> None:
+    session = Watched(tmp_path / "run", {5: [("stop", {})]}, **UNSCALED)
+    session.train()
+    config = parse_config(CONFIG | UNSCALED | {"diagnostics": {"on_trigger": "fix"}})
+    resume(tmp_path / "run", config)
+    assert not any(item["fix"] == "standardize" for item in read_json(tmp_path / "run" / "run.json")["fixes"])
 
 
 def test_fixes_are_tried_one_by_one_and_taken_back_where_they_do_not_help(folder: Path) -> None:

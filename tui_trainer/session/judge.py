@@ -251,6 +251,17 @@ class Judge:
         if not applied.undone:
             self._repair.applied()
 
+    def _answer_stop(self, event: events.CommandHandled) -> None:
+        """A fix that ends the run was asked for as a fix, and is answered as one."""
+        asked = {"diagnostic": event.details.get("reason"), "fix": event.details["fix"]}
+        stops = event.accepted and self.trainer is not None and self.trainer.stop is not None
+        self._answer("apply_fix", asked, event.message, accepted=stops)
+        told = self._told.get(str(asked["diagnostic"]))
+        if stops and told is not None:
+            now = replace(told, time=event.time, applied=str(asked["fix"]))
+            self._stream.emit(now)
+            self._diagnostics[now.id] = self._told[now.id] = now
+
     def _answer(self, command: str, details: dict[str, Any], message: str, *, accepted: bool) -> None:
         epoch, step = (self.trainer.epoch, self.trainer.step) if self.trainer else (0, 0)
         self._stream.emit(
@@ -276,10 +287,23 @@ class Judge:
 
     def before_training(self) -> None:
         """Raise what the rules can tell before the first step."""
+        self._mend_data()
         if self.watch is not None:
             for diagnostic in self.watch.before_training(time.time()):
                 self.raise_diagnostic(diagnostic)
             self._tell_troubles(self.watch)
+
+    def _mend_data(self) -> None:
+        """Let automatic mode mend what was wrong with the data: that was told before there was anything to mend.
+
+        Not where training goes on from a checkpoint: it would be thrown away.
+        """
+        if self.policy != "fix" or self.trainer is None or self.trainer.step:
+            return
+        for name, problem in self.problems_of_data.items():
+            told = self._told.get(name)
+            if told is not None and told.applied is None and any(fix.by_itself for fix in problem.fixes):
+                self._act(told)
 
     def raise_diagnostic(self, diagnostic: events.DiagnosticRaised) -> None:
         """Emit a diagnostic, unless the config or the user does not want it."""
@@ -323,6 +347,8 @@ class Judge:
     def _note_command(self, event: events.CommandHandled) -> None:
         """What changed the course of training goes into run.json, by step, so that it can be replayed."""
         folder = self._request.folder
+        if event.command == "stop" and "fix" in event.details:
+            self._answer_stop(event)
         if event.command == "apply_fix" and not event.accepted and event.details.get("automatic"):
             self._move(self._repair.refused())
         if not event.accepted or self.trainer is None:
