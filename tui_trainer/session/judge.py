@@ -134,7 +134,7 @@ class Judge:
                 self._act(event)
         elif self.watch is not None:
             for diagnostic in self.watch.observe(event):
-                self.raise_diagnostic(diagnostic)
+                self.raise_diagnostic(self._with_what_is_kept(diagnostic))
             self._tell_troubles(self.watch)
             if isinstance(event, events.EpochFinished) and (fix := self._repair.epoch_finished()) is not None:
                 self._log("info", f"The fix {fix} holds: the problem has not come back.")
@@ -310,6 +310,17 @@ class Judge:
         disabled = self._request.loaded.config.diagnostics.disabled
         if diagnostic.code not in disabled and diagnostic.code not in self._ignored:
             self.emit(diagnostic)
+
+    def _with_what_is_kept(self, diagnostic: events.DiagnosticRaised) -> events.DiagnosticRaised:
+        """A leak names the tensors that pile up: only the living process knows them, no history does."""
+        if diagnostic.code != "memory_leak" or self.trainer is None:
+            return diagnostic
+        from tui_trainer.diagnostics.kept_tensors import naming_what_is_kept
+
+        try:
+            return naming_what_is_kept(diagnostic, self.trainer.parts)
+        except Exception:  # objects of the user's that cannot be looked at
+            return diagnostic
 
     def begin_attempt(self, kept: list[dict[str, Any]]) -> None:
         """Go on in a folder that was rolled back and holds the diagnostics `kept`."""
