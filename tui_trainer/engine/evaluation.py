@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +23,19 @@ if TYPE_CHECKING:
     from tui_trainer.engine.metrics import MetricSet
     from tui_trainer.engine.pieces import LossShares
     from tui_trainer.engine.precision import Precision
-    from tui_trainer.engine.probes import Probe
 
 
 _Attempt = Callable[["Batch"], tuple[Any, tuple[Tensor, dict[str, Tensor]]]]
 OnOutputs = Callable[[Any, Any], None]
+
+
+class Onlooker(Protocol):
+    """What sees a pass: each batch, and what the model made of it, whole or in pieces in the batch's order."""
+
+    def take(self, batch: Batch) -> None: ...
+
+    def beside(self, on_outputs: OnOutputs) -> OnOutputs:
+        """What calls `on_outputs` (outputs, targets), and looks at them too."""
 
 
 @dataclass
@@ -54,7 +62,7 @@ def evaluate(
     memory: MemoryRecovery,
     shares: LossShares,
     between_batches: Callable[[Callable[[], dict[str, Any]]], None] = lambda _: None,
-    probe: Probe | None = None,
+    probe: Onlooker | None = None,
 ) -> Evaluation:
     """One pass over `source` in eval mode without gradients; the model's mode and all RNGs are left as they were.
 

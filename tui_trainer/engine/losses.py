@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import math
@@ -107,6 +108,18 @@ class Loss:
             check_result(self.name, result)
             self._checked = True
         return result  # type: ignore[no-any-return]  # checked above
+
+    def by_sample(self, outputs: Any, targets: Any) -> Tensor | None:
+        """The loss of each sample by itself, float[n]; None where it can only be had for a batch."""
+        found, criterion = main_output(outputs), self.criterion
+        if self._adapt is None or not isinstance(criterion, nn.Module) or not hasattr(criterion, "reduction"):
+            return None
+        if not isinstance(found, Tensor) or not isinstance(targets, Tensor):
+            return None
+        twin = copy.copy(criterion)
+        vars(twin)["reduction"] = "none"
+        values: Tensor = twin(*self._adapt(found, targets))
+        return values.flatten(1).mean(1) if values.ndim > 1 else values
 
     def _result(self, outputs: Any, targets: Any, inputs: Any) -> Any:
         if self.prefers_own and (own := own_loss(outputs)) is not None:

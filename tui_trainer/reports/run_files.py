@@ -91,6 +91,11 @@ def _yaml(path: Path, missing: list[str]) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def read_table(path: Path) -> list[dict[str, float | None]]:
+    """The rows of one of the run's CSV files, cells that are no numbers as None; [] where it cannot be read."""
+    return _csv(path, [])
+
+
 def _csv(path: Path, missing: list[str]) -> list[dict[str, float | None]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:

@@ -21,17 +21,22 @@ from tui_trainer.session.run_folder import CONFIG_YAML, read_run_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tui_trainer.diagnostics.history import History
+
 
 @dataclass(frozen=True)
 class Diagnosis:
     """What is wrong with a run. `found`: by the rules of today over all of it. `recorded`: what it said itself and
-    the rules cannot see from its folder (a crash, bad data). `epochs`: how many were looked at."""
+    the rules cannot see from its folder (a crash, bad data). `epochs`: how many were looked at. `facts` and
+    `history`: what the rules judged by."""
 
     folder: Path
     name: str
     epochs: int
     found: tuple[DiagnosticRaised, ...]
     recorded: tuple[DiagnosticRaised, ...]
+    facts: RunFacts
+    history: History
 
     def to_json(self) -> dict[str, Any]:
         """One object; a diagnostic as in `diagnostics.jsonl`."""
@@ -97,6 +102,8 @@ def diagnose_run(folder: Path) -> Diagnosis:
         epochs=len(watch.history.epochs),
         found=tuple(told.values()),
         recorded=tuple(item for item in recorded.values() if item.code not in codes),
+        facts=facts,
+        history=watch.history,
     )
 
 

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from tui_trainer.config.errors import ConfigError, RunFolderError
 from tui_trainer.engine.manifest import read_manifest
-from tui_trainer.session.run_folder import CONFIG_YAML, DEFAULT_ROOT, FINISHED, create, read_run_json, reopen
+from tui_trainer.session.run_folder import (
+    CONFIG_YAML,
+    DEFAULT_ROOT,
+    FINISHED,
+    OPTIMIZATION_YAML,
+    create,
+    read_run_json,
+    reopen,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +115,7 @@ def load_options(options: Options, earlier: Path | None = None) -> LoadedConfig:
     if path is None and earlier is not None and (earlier / CONFIG_YAML).exists():
         path = earlier / CONFIG_YAML
     loaded = load_config(path, overrides=overrides)
-    if path is not None and path.name == CONFIG_YAML:
+    if path is not None and path.name in (CONFIG_YAML, OPTIMIZATION_YAML):
         loaded = _as_where_it_lay(loaded, path.resolve().parent)
     return loaded
 

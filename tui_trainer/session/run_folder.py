@@ -20,6 +20,8 @@ from tui_trainer.engine.events import iso_time
 from tui_trainer.engine.manifest import write_atomically
 
 RUN_JSON, CONFIG_YAML, LOCK = "run.json", "training_config.yaml", ".lock"
+OPTIMIZATION_YAML = "optimization_config.yaml"
+"""What the diagnosis of a run proposes to train next."""
 DEFAULT_ROOT = Path("checkpoints")
 FINISHED = ("completed", "early_stopped")
 GOING_ON = ("running", "paused")  # a run that says so may have died all the same: see `is_live`
