@@ -100,15 +100,19 @@ def _unless_met(diagnosis: PhaseDiagnosis, missing: str, details: dict[str, int]
     return Finding("failed", missing, details or {})
 
 
+def _item(name: str, title: str) -> Item:
+    return Item(name, title, _MEND, rests_on=("config", "targets", "run"))
+
+
 ITEMS: tuple[tuple[Item, Callable[[PhaseDiagnosis], Finding]], ...] = (
-    (Item("primary_issue", "The primary issue is named", _MEND), primary_issue),
-    (Item("evidence", "Evidence: symptoms found in the run's files", _MEND), evidence),
-    (Item("causes", "Likely causes are ranked", _MEND), causes),
+    (_item("primary_issue", "The primary issue is named"), primary_issue),
+    (_item("evidence", "Evidence: symptoms found in the run's files"), evidence),
+    (_item("causes", "Likely causes are ranked"), causes),
     (
-        Item("recommendations", f"{FEWEST} to {MOST} recommendations with config diffs", _MEND),
+        _item("recommendations", f"{FEWEST} to {MOST} recommendations with config diffs"),
         recommendations,
     ),
-    (Item("preview", "The config for phase 4 is valid", _MEND), preview),
-    (Item("decision", "A decision: deploy, optimize or debug", _MEND), decision),
+    (_item("preview", "The config for phase 4 is valid"), preview),
+    (_item("decision", "A decision: deploy, optimize or debug"), decision),
 )
 """The items and how each is checked, in order."""
