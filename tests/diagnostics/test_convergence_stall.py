@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.diagnostics.synthetic import NUMBERS, TEN_CLASSES, epoch, epochs, facts_of, raised, told, watch
+from tests.diagnostics.synthetic import (
+    NUMBERS,
+    TEN_CLASSES,
+    epoch,
+    epochs,
+    facts_of,
+    raised,
+    steps,
+    told,
+    watch,
+)
 
 CODE = "convergence_stall"
 OWN = "tests.diagnostics.test_convergence_stall"
@@ -97,6 +107,36 @@ def test_a_rate_that_was_too_large_is_not_raised_further() -> None:
     (first, *_) = told(CODE, CLASSES, epochs([12.0, *[2.37] * 8], 0.1))
     assert [fix["id"] for fix in first.fixes[:2]] == ["lower_lr_10", "lower_lr_100"]
     assert all(not fix["id"].startswith("raise") for fix in first.fixes)
+
+
+def test_a_loss_that_stands_where_it_began_was_not_thrown_off() -> None:
+    """New weights are often a little worse than no inputs at all."""
+    events = [*steps([2.39, 2.4, 2.38]), *epochs([2.39] * 8, 0.1)]
+    (first,) = told(CODE, CLASSES, events)
+    assert first.fixes[0]["id"] == "find_lr"
+
+
+def test_new_weights_that_happen_to_be_good_and_never_move() -> None:
+    still = facts_of({"optimizer": {"target": "adam", "learning_rate": 1e-8}})
+    (found,) = told(CODE, still, epochs([1.9, 1.9001, 1.8999, 1.9, 1.9, 1.9], 0.5))
+    assert (found.epoch, found.evidence["value"]) == (5, 5)
+    assert found.fixes[0]["id"] == "find_lr"
+    assert found.fixes[0]["config_diff"]["optimizer.learning_rate"]["to"] == 1e-3
+    assert "where it began" in found.message
+
+
+@pytest.mark.parametrize(
+    ("rate", "losses", "accuracy"),
+    [
+        (1e-8, [1.9 - 0.01 * n for n in range(8)], 0.5),
+        (1e-8, [0.3] * 8, 0.92),
+        (1e-3, [1.9] * 8, 0.5),
+    ],
+    ids=["it moves", "as good as simple predictors", "a usual rate"],
+)
+def test_what_stands_still_for_other_reasons(rate: float, losses: list, accuracy: float) -> None:
+    facts = facts_of({"optimizer": {"target": "adam", "learning_rate": rate}})
+    assert told(CODE, facts, epochs(losses, accuracy)) == []
 
 
 def test_a_schedule_that_took_the_rate_away_comes_first() -> None:

@@ -126,3 +126,10 @@ def test_gradients_of_raw_targets_are_not_clipped_to_nothing() -> None:
     large = facts_of({"optimizer": {"target": "sgd", "learning_rate": 1.0}}, context=NUMBERS)
     (found,) = told(CODE, large, events)
     assert found.fixes[0]["id"] == "lower_lr_10_clip"
+
+
+def test_a_batch_that_was_off_by_far_and_did_no_harm_is_no_explosion() -> None:
+    good = [epoch(n + 1, 0.5, val_loss=0.5) for n in range(4)]
+    assert told(CODE, CLASSES, [*good, epoch(5, 5e3, val_loss=0.45)]) == []
+    (found,) = told(CODE, CLASSES, [*good, epoch(5, 5e3, val_loss=40.0)])
+    assert found.severity == "critical"

@@ -82,7 +82,7 @@ def test_one_layer_has_no_ratio() -> None:
 
 
 def test_our_own_model_is_mended_by_config_and_anybody_elses_by_advice() -> None:
-    deep = facts_of({"model": {"target": "mlp", "args": {"hidden": [32] * 6, "activation": "sigmoid"}}})
+    deep = facts_of({"model": {"target": "mlp", "args": {"hidden": [32] * 4, "activation": "sigmoid"}}})
     (found,) = told(CODE, deep, with_layers(epochs(STUCK, 0.11), STEEP))
     assert found.fixes[0]["config_diff"] == {"model.args.activation": {"from": "sigmoid", "to": "selu"}}
     assert found.fixes[0]["action"] == "restart_fresh"
@@ -92,8 +92,8 @@ def test_our_own_model_is_mended_by_config_and_anybody_elses_by_advice() -> None
     assert not found.fixes[0]["by_itself"]
 
 
-def test_fewer_layers_come_first_where_no_activation_would_help() -> None:
-    deep = facts_of({"model": {"target": "mlp", "args": {"hidden": [16] * 30}}})
+def test_fewer_layers_come_first_where_a_stack_without_skip_connections_is_deep() -> None:
+    deep = facts_of({"model": {"target": "mlp", "args": {"hidden": [16] * 5}}})
     (found,) = told(CODE, deep, with_layers(epochs(STUCK, 0.11), STEEP))
     assert found.fixes[0]["id"] == "shallower"
 

@@ -203,6 +203,27 @@ def test_a_rate_near_divergence_is_not_proposed():
     assert found.proposed <= RATES[60] / 10 * 1.06
 
 
+def plateau(bottom: float, *, seed: int) -> list[float]:
+    """A loss that scatters, hardly falls, and rises from the rate `bottom` on: an LSTM that needs more steps."""
+    generator = random.Random(seed)
+    return [
+        1.1
+        - 0.02 * min(1.0, rate / bottom)
+        + 0.02 * generator.gauss(0, 1)
+        + 0.5 * max(0.0, math.log10(rate / bottom))
+        for rate in RATES
+    ]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_plateau_that_a_hundred_steps_do_not_leave_gets_a_rate_below_where_it_rises(seed):
+    """The steepest place of such a curve is a matter of chance, and may be a thousand times too low."""
+    found = judged(RATES, plateau(1.0, seed=seed), diverged=None)
+    assert found.steepest is None
+    assert found.proposed is not None
+    assert 0.1 <= found.proposed <= 1.0
+
+
 @pytest.mark.parametrize(
     "losses",
     [

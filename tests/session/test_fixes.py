@@ -13,7 +13,7 @@ from tests.runs import assert_same_run, differences, load_last, metric_log, read
 from tests.session.test_roll_back import CONFIG, PER_EPOCH, Watched, _one_thread, straight  # noqa: F401 (fixtures)
 from tui_trainer.config.hashing import config_hash
 from tui_trainer.config.loading import LoadedConfig, load_config, parse_config
-from tui_trainer.engine import events
+from tui_trainer.engine import events, lr_range_test
 from tui_trainer.engine.trainer import Trainer
 from tui_trainer.session.run_folder import reopen
 from tui_trainer.session.run_session import RunRequest, RunSession
@@ -174,6 +174,49 @@ def test_a_range_test_finds_the_learning_rate(folder: Path, fix: str, to_step: i
     assert f"{rate:.3g}" in done.title
     assert done.to_step == to_step
     assert load_config(folder / "run" / "training_config.yaml").config.optimizer.learning_rate == rate
+
+
+@pytest.mark.parametrize(("now", "to"), [(0.2, None), (1e-6, 0.2)], ids=["none to go on with", "a guess"])
+def test_where_a_range_test_finds_nothing_the_rate_that_a_fix_has_in_mind_stands(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, now: float, to: float | None
+) -> None:
+    monkeypatch.setattr(
+        lr_range_test,
+        "learning_rate_range_test",
+        lambda _: lr_range_test.judged([1e-6 * 1.2**k for k in range(90)], [2.3] * 90, diverged=None),
+    )
+    session = watched(folder, optimizer=CONFIG["optimizer"] | {"learning_rate": now})
+    apply_when_raised(session, "find")
+    session.train()
+    assert ("apply_fix", to is not None) in session.answers()
+    assert [event.config_diff["optimizer.learning_rate"]["to"] for event in applied(session)] == (
+        [] if to is None else [to]
+    )
+    assert all("a usual one" in event.title for event in applied(session))
+
+
+@pytest.mark.parametrize(("fix", "done"), [("fresh", True), ("best", True), ("here", False)])
+def test_a_problem_of_the_last_epoch_is_mended_before_the_run_ends(
+    folder: Path, fix: str, *, done: bool
+) -> None:
+    """With no epoch left there is nothing that going on from here could change."""
+    session = watched(folder, training={"epochs": 2})
+    apply_when_raised(session, fix)
+    session.train()
+    assert [event.fix for event in applied(session)] == ([fix] if done else [])
+    assert session.answers() == [("apply_fix", done)]
+    assert session.summary is not None
+    assert (session.summary["status"], session.summary["epochs"]) == ("completed", 2)
+
+
+def test_a_fix_comes_before_the_end_that_early_stopping_would_make(folder: Path) -> None:
+    stopping = {"patience": 1, "min_delta": 10.0}
+    session = watched(folder, early_stopping=stopping)
+    apply_when_raised(session, "here")
+    session.train()
+    assert [event.fix for event in applied(session)] == ["here"]
+    assert session.summary is not None
+    assert (session.summary["status"], session.summary["epochs"]) == ("early_stopped", 3), "patience anew"
 
 
 def test_other_batches_begin_with_the_next_epoch(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from tui_trainer.diagnostics import remedies
+from tui_trainer.diagnostics import fit_remedies, remedies
 from tui_trainer.diagnostics.curves import finite, middle, noise, slope, without_improvement
 from tui_trainer.diagnostics.learning import (
     SIGNAL,
@@ -21,6 +21,7 @@ from tui_trainer.diagnostics.learning import (
     trivial_loss,
 )
 from tui_trainer.diagnostics.rule import Problem, Rule
+from tui_trainer.diagnostics.usual_rates import is_cold, is_hot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,13 +31,17 @@ if TYPE_CHECKING:
     from tui_trainer.engine.events import Severity
 
 
+_NEXT_TO_NOTHING = 1000.0  # times below the usual rate
+
+
 class ConvergenceStall(Rule):
     """No improvement is also how a good run ends: it must have learned little, and its train loss be at rest too.
 
     `epochs`: without improvement; `critical_epochs`: and the severity that follows. `flat_epochs`: for a run that is no
     better than a predictor without inputs. `flat`: share of that predictor's loss by which the train loss must have
-    fallen to count as moving. `nothing`: share of what there is to learn that counts as nothing. `learned`: share above
-    which a plateau is an ordinary end; where simple predictors tell what can be had, `of_simple` times theirs.
+    fallen to count as moving; `still`: the same for a rate a thousand times below what is usual. `nothing`: share of
+    what there is to learn that counts as nothing. `learned`: share above which a plateau is an ordinary end; where
+    simple predictors tell what can be had, `of_simple` times theirs.
     """
 
     code = "convergence_stall"
@@ -45,11 +50,13 @@ class ConvergenceStall(Rule):
         "critical_epochs": 15,
         "flat_epochs": 5,
         "flat": 0.02,
+        "still": 0.001,
         "nothing": 0.05,
         "learned": 0.25,
         "of_simple": 0.5,
     }
     fix_ids = (
+        "less_regularisation",
         "find_lr",
         "raise_lr_10",
         "lower_lr_10",
@@ -70,6 +77,9 @@ class ConvergenceStall(Rule):
         flat = self._at_nothing(history, losses, abs(scale))
         if flat >= self.limit.flat_epochs:
             return self._problem(history, flat, began=False)
+        unmoved = self._unmoved(history, losses, abs(scale))
+        if unmoved >= self.limit.flat_epochs:
+            return self._problem(history, unmoved, began=False)
         monitored = history.metric(self.facts.monitor, since_change=True)
         min_delta = self.facts.config.early_stopping.min_delta
         idle = without_improvement(monitored, mode=self.facts.monitor_mode, min_delta=min_delta)
@@ -96,6 +106,17 @@ class ConvergenceStall(Rule):
             count = length
         return count if 2 * count >= longest else 0  # else it was on its way a moment ago
 
+    def _unmoved(self, history: History, losses: list[float], scale: float) -> int:
+        """How many epochs a rate next to nothing has left the train loss where it was; 0 for any other. New weights can
+        be better than no inputs by chance, and stay so."""
+        config, count = self.facts.config, len(losses)
+        if not is_cold(config, factor=_NEXT_TO_NOTHING) or len(finite(losses)) < max(1, count):
+            return 0
+        moved = max(losses) - min(losses)
+        if moved > self.limit.still * scale or at_floor(self.facts, history, epochs=count):
+            return 0
+        return count
+
     def _learned_enough(self, history: History) -> bool:
         target = self.facts.config.targets
         if target is not None and target.metric in (history.epochs[-1].metrics if history.epochs else ()):
@@ -118,9 +139,10 @@ class ConvergenceStall(Rule):
         if began:
             what = f"Neither {monitor} nor the train loss has improved for {idle} epochs (threshold {self.limit.epochs:g})"
         else:
+            at_nothing = learned_nothing(self.facts, history, epochs=idle, nothing=self.limit.nothing)
             what = (
-                f"The train loss stands at {loss:.4g} for {idle} epochs (threshold {self.limit.flat_epochs:g}), no better than "
-                "without looking at the inputs"
+                f"The train loss stands at {loss:.4g} for {idle} epochs (threshold {self.limit.flat_epochs:g}), "
+                + ("no better than without looking at the inputs" if at_nothing else "where it began")
             )
         told = f"; {max(share, 0):.0%} of what there is to learn is learned" if share is not None else ""
         return Problem(
@@ -146,18 +168,19 @@ class ConvergenceStall(Rule):
         if usual is None or known is None:
             return False
         losses = finite([history.start_loss, *history.metric("train_loss")])
-        return max(losses, default=0.0) > 1.5 * usual or middle(losses[-5:]) > 1.01 * usual
+        if max(losses, default=0.0) > 1.5 * usual:
+            return True
+        now, start = middle(losses[-5:]), history.start_loss
+        where_it_began = start is not None and now <= 1.01 * start and not is_hot(self.facts.config)
+        return now > 1.01 * usual and not where_it_began
 
     def _fixes(self, history: History) -> tuple[Fix, ...]:
         config = self.facts.config
         fixes: list[Fix | None] = []
         if remedies.rate_has_decayed(config, history):
             fixes.append(remedies.constant_rate(config))
-        if self._thrown_off(history):
-            fixes += [
-                remedies.lower_rate(config, 10, fresh=True),
-                remedies.lower_rate(config, 100, fresh=True),
-            ]
+        if self._thrown_off(history) and not is_cold(config):
+            fixes += fit_remedies.lower_rates(config)
         else:
             fixes += [remedies.find_rate(config), remedies.raise_rate(config, 10, fresh=True)]
         fixes += [
@@ -170,4 +193,4 @@ class ConvergenceStall(Rule):
                 "labels that do not belong to their inputs cannot be learned by any setting",
             ),
         ]
-        return tuple(item for item in fixes if item is not None)
+        return fit_remedies.freed_first(config, fixes)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tui_trainer.diagnostics import fit_remedies, remedies
 from tui_trainer.diagnostics.activations import ActivationRule
+from tui_trainer.diagnostics.usual_rates import is_hot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,14 @@ class DyingRelu(ActivationRule):
         "early": 4,
         "critical": 0.95,
     }
-    fix_ids = ("swap_relu_leakyrelu", "swap_relu6_leakyrelu", "lower_lr_10", "lower_lr_100", "new_seed")
+    fix_ids = (
+        "less_regularisation",
+        "swap_relu_leakyrelu",
+        "swap_relu6_leakyrelu",
+        "lower_lr_10",
+        "lower_lr_100",
+        "new_seed",
+    )
 
     def in_words(self, worst: dict[str, Any], more: str) -> str:
         """Which share of how many units, on how many samples."""
@@ -42,5 +50,5 @@ class DyingRelu(ActivationRule):
         config = self.facts.config
         swap = remedies.swap_activation(kind, "LeakyReLU", fresh=True, config=config)
         lower = fit_remedies.lower_rates(config)
-        ordered = [*lower, swap] if fit_remedies.is_hot(config) else [swap, *lower]
-        return (*ordered, remedies.change_seed(config))
+        ordered = [*lower, swap] if is_hot(config) else [swap, *lower]
+        return fit_remedies.freed_first(config, [*ordered, remedies.change_seed(config)])

@@ -7,7 +7,7 @@ import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tui_trainer.diagnostics import remedies
+from tui_trainer.diagnostics import fit_remedies, remedies
 from tui_trainer.diagnostics.curves import finite, middle
 from tui_trainer.diagnostics.learning import largest_harmless_loss, learned_nothing, trivial_loss
 from tui_trainer.diagnostics.rule import Problem, Rule
@@ -44,7 +44,15 @@ class ExplodingGradients(Rule):
         "epochs": 3,
         "consecutive": 5,
     }
-    fix_ids = ("clip", "lower_lr_10_clip", "lower_lr_10", "lower_lr_100", "standardize", "normalise_inputs")
+    fix_ids = (
+        "less_regularisation",
+        "clip",
+        "lower_lr_10_clip",
+        "lower_lr_10",
+        "lower_lr_100",
+        "standardize",
+        "normalise_inputs",
+    )
 
     def on_step(self, history: History) -> Problem | None:
         """Two of the three latest logged steps far above all that was usual, or a loss beyond all bounds."""
@@ -184,6 +192,8 @@ class ExplodingGradients(Rule):
         worst = val if val >= bound else loss if epoch.epoch > 1 else math.nan
         if not bound <= worst < math.inf or self._falls_from_the_start(history, bound, val):
             return None
+        if val <= usual:
+            return None  # a single batch, perhaps, that did no harm: the model is sound
         which = "validation" if worst == val else "train"
         return self._problem(
             history,
@@ -277,8 +287,8 @@ class ExplodingGradients(Rule):
         lower = remedies.lower_rate(config, 10, clip=not small, fresh=fresh)
         lowest, scaled = remedies.lower_rate(config, 100, fresh=fresh), remedies.normalise_inputs(config)
         if small or config.training.gradient_clip_norm is not None:
-            return (lower, lowest, scaled)
-        return (lower, remedies.clip(fresh=fresh), scaled)
+            return fit_remedies.freed_first(config, [lower, lowest, scaled])
+        return fit_remedies.freed_first(config, [lower, remedies.clip(fresh=fresh), scaled])
 
     def _is_large(self) -> bool:
         """A regression on raw targets, whose gradients are large by nature."""

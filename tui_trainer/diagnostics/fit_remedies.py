@@ -6,27 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from tui_trainer.diagnostics.fix import Fix
 from tui_trainer.diagnostics.remedies import advice, from_start, lower_rate
+from tui_trainer.diagnostics.usual_rates import is_out_of_bounds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tui_trainer.config.schema import Config
 
-_HOT = {"sgd": 0.5, "asgd": 0.5, "rprop": 0.5, "adadelta": 2.0, "adagrad": 0.1}
-_HOT_ADAPTIVE = 5e-3  # for Adam and its kin
 _DROPOUT = ("mlp", "cnn", "lstm")
 _DECAYED = ("adam", "adamw", "nadam", "radam", "sgd", "rmsprop", "asgd", "adamax", "adagrad", "adadelta")
 _EARLY_PATIENCE = 5
 
 
-def is_hot(config: Config) -> bool:
-    """Whether the learning rate is so high for its optimizer that it comes to mind first."""
-    optimizer = config.optimizer
-    return optimizer.learning_rate > _HOT.get(optimizer.target.lower(), _HOT_ADAPTIVE)
-
-
 def lower_rates(config: Config) -> list[Fix]:
     """The learning rate ÷ 10 and ÷ 100 from new weights; the larger step first where the rate is out of all bounds."""
-    limit = _HOT.get(config.optimizer.target.lower(), _HOT_ADAPTIVE)
-    factors = (100, 10) if config.optimizer.learning_rate > 20 * limit else (10, 100)
+    factors = (100, 10) if is_out_of_bounds(config) else (10, 100)
     return [lower_rate(config, factor, fresh=True) for factor in factors]
 
 
@@ -35,6 +29,13 @@ def is_held_back(config: Config) -> bool:
     optimizer, dropout = config.optimizer, config.model.args.get("dropout", 0.0)
     decay = optimizer.weight_decay * (optimizer.learning_rate if optimizer.target.lower() == "adamw" else 1)
     return decay >= 0.02 or (isinstance(dropout, (int, float)) and dropout >= 0.8)
+
+
+def freed_first(config: Config, fixes: Iterable[Fix | None]) -> tuple[Fix, ...]:
+    """The fixes that there are; before them, where regularisation alone explains any trouble, less of it."""
+    kept = tuple(fix for fix in fixes if fix is not None)
+    freed = less_regularisation(config) if is_held_back(config) else None
+    return kept if freed is None else (freed, *kept)
 
 
 def takes_weight_decay(config: Config) -> bool:

@@ -28,7 +28,8 @@ class Fix:
 
     `changes`: new values by dotted config key. `checkpoint`, for restart_from: `LAST_VALID`, `BEST`, `BEFORE` or the
     name of a file in checkpoints/. `range_test`: the learning rate in `changes` is a guess that a learning-rate range
-    test, run from the checkpoint just before going on, replaces. `by_itself`: also applied where nobody is asked
+    test, run from the checkpoint just before going on, replaces; where the test finds none, a guess that differs from
+    the present rate stands. `by_itself`: also applied where nobody is asked
     (`on_trigger: fix`); False where only a person can judge it, or must change code.
     """
 

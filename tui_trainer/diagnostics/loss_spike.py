@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tui_trainer.diagnostics import remedies
+from tui_trainer.diagnostics import fit_remedies, remedies
 from tui_trainer.diagnostics.curves import finite, middle, noise
 from tui_trainer.diagnostics.fix import BEFORE
 from tui_trainer.diagnostics.learning import UNJUDGED, is_judged, reference_loss
 from tui_trainer.diagnostics.rule import Problem, Rule
+from tui_trainer.diagnostics.usual_rates import is_hot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ class LossSpike(Rule):
 
     code = "loss_spike"
     thresholds: ClassVar[Mapping[str, float]] = {"spread": 8.0, "lost": 0.3, "steps": 6, "epochs": 2}
-    fix_ids = ("lower_lr_2_clip", "lower_lr_2", "lower_lr_10", "clip")
+    fix_ids = ("less_regularisation", "lower_lr_2_clip", "lower_lr_2", "lower_lr_10", "clip")
 
     def on_step(self, history: History) -> Problem | None:
         """The latest logged steps all far above those before."""
@@ -108,12 +109,13 @@ class LossSpike(Rule):
 
     def _fixes(self) -> tuple[Fix, ...]:
         config = self.facts.config
+        lower = remedies.lower_rate(config, 10, checkpoint=BEFORE)
         fixes = [
             remedies.lower_rate(config, 2, checkpoint=BEFORE, clip=True),
             None if config.training.gradient_clip_norm else remedies.clip(checkpoint=BEFORE),
-            remedies.lower_rate(config, 10, checkpoint=BEFORE),
         ]
-        return tuple(item for item in fixes if item is not None)
+        ordered = [lower, *fixes] if is_hot(config) else [*fixes, lower]
+        return fit_remedies.freed_first(config, ordered)
 
 
 def _sudden(before: list[float], level: float, now: float) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui_trainer.config.schema import LARGEST_COUNT
 from tui_trainer.diagnostics.fix import BEFORE, BEST, LAST_VALID, Fix, value_at
+from tui_trainer.diagnostics.usual_rates import is_cold, usual_rate
 
 if TYPE_CHECKING:
     from tui_trainer.config.schema import Config
@@ -64,12 +65,13 @@ def raise_rate(config: Config, factor: float, *, fresh: bool = False) -> Fix:
 
 
 def find_rate(config: Config, *, fresh: bool = True) -> Fix:
-    """The learning rate that a range test finds."""
+    """The learning rate that a range test finds; where it finds none and the present one is tiny, the usual one."""
+    guess = usual_rate(config) if is_cold(config) else None
     return Fix(
         id="find_lr",
         title=f"find the learning rate by a range test, {'from the start' if fresh else 'from here'}",
         effect="up to 100 trial steps on a copy; then the rate at which the loss fell fastest",
-        changes={"optimizer.learning_rate": config.optimizer.learning_rate},
+        changes={"optimizer.learning_rate": guess or config.optimizer.learning_rate},
         action="restart_fresh" if fresh else "continue",
         range_test=True,
     )
@@ -135,7 +137,8 @@ def for_deep_models(config: Config) -> tuple[Fix, ...]:
     """What lets gradients reach the first layers: by config where the model is one of ours, else what to change.
 
     With torch's default initialisation SELU (Klambauer et al. 2017) carries a signal through more layers than any other
-    of our activations; beyond about eight layers nothing does, and fewer layers come first.
+    of our activations; but more than four layers without skip connections learn slower than two, if at all: fewer layers
+    come first there.
     """
     model, args, found = config.model.target, config.model.args, []
     if model == "mlp":
@@ -149,7 +152,7 @@ def for_deep_models(config: Config) -> tuple[Fix, ...]:
             if old in ("sigmoid", "tanh"):
                 changes["model.args.activation"] = "selu"
             fewer = _of_model("shallower", changes, f"{len(hidden)} hidden layers → 2")
-            found.insert(0 if len(hidden) > 8 else len(found), fewer)
+            found.insert(0 if len(hidden) > 4 else len(found), fewer)
     elif model == "cnn" and args.get("batch_norm") is False:
         found.append(
             _of_model("batch_norm", {"model.args.batch_norm": True}, "batch normalisation: off → on")
@@ -166,16 +169,18 @@ def for_deep_models(config: Config) -> tuple[Fix, ...]:
 
 
 def use_adam(config: Config) -> Fix | None:
-    """Adam at its usual rate in place of another optimizer; None where it is Adam."""
+    """Adam in place of another optimizer, at the rate that a range test finds, else its usual one; None where it is
+    Adam."""
     old = config.optimizer.target
     if old.startswith("adam"):
         return None
     return Fix(
         id="adam",
-        title=f"{old} → adam at 0.001, from the start",
+        title=f"{old} → adam, the learning rate by a range test, from the start",
         effect="a step size of its own for each weight: less depends on the rate",
         changes={"optimizer.target": "adam", "optimizer.learning_rate": 1e-3, "optimizer.args": {}},
         action="restart_fresh",
+        range_test=True,
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tui_trainer.diagnostics import fit_remedies, remedies
 from tui_trainer.diagnostics.activations import ActivationRule
+from tui_trainer.diagnostics.usual_rates import is_hot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +44,6 @@ class SaturatedActivation(ActivationRule):
         scale = remedies.normalise_inputs(config)
         swap = remedies.swap_activation(kind, "ReLU", fresh=True, config=config)
         lower = fit_remedies.lower_rates(config)
-        ordered = [*lower, swap] if fit_remedies.is_hot(config) else [swap, *lower]
+        ordered = [*lower, swap] if is_hot(config) else [swap, *lower]
         first, last = ([scale], []) if scale.by_itself else ([], [scale])
         return (*first, *ordered, remedies.change_seed(config), *last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from tui_trainer.diagnostics import remedies
+from tui_trainer.diagnostics import fit_remedies, remedies
 from tui_trainer.diagnostics.curves import finite, noise, slope
 from tui_trainer.diagnostics.learning import (
     SIGNAL,
@@ -44,7 +44,15 @@ class SlowConvergence(Rule):
         "steady": 0.2,
         "gathering": 1.5,
     }
-    fix_ids = ("constant_lr", "find_lr", "raise_lr_10", "raise_lr_3", "adam", "more_epochs")
+    fix_ids = (
+        "less_regularisation",
+        "constant_lr",
+        "find_lr",
+        "raise_lr_10",
+        "adam",
+        "raise_lr_3",
+        "more_epochs",
+    )
 
     def on_epoch(self, history: History) -> Problem | None:
         """Where the present pace would lead by the last epoch."""
@@ -104,8 +112,8 @@ class SlowConvergence(Rule):
             remedies.constant_rate(config) if remedies.rate_has_decayed(config, history) else None,
             remedies.find_rate(config),
             remedies.raise_rate(config, 10),
-            remedies.raise_rate(config, 3),
             remedies.use_adam(config),
+            remedies.raise_rate(config, 3),
             remedies.more_epochs(config),
         ]
-        return tuple(item for item in fixes if item is not None)
+        return fit_remedies.freed_first(config, fixes)

@@ -8,6 +8,7 @@ from tui_trainer.diagnostics import fit_remedies, remedies
 from tui_trainer.diagnostics.curves import finite, middle
 from tui_trainer.diagnostics.rule import Problem, Rule
 from tui_trainer.diagnostics.standing import Standing, standing
+from tui_trainer.diagnostics.usual_rates import is_hot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,15 @@ class Underfitting(Rule):
         "window": 4,
         "epochs": 6,
     }
-    fix_ids = ("less_regularisation", "raise_lr_10", "find_lr", "larger_model", "more_epochs")
+    fix_ids = (
+        "less_regularisation",
+        "find_lr",
+        "raise_lr_10",
+        "lower_lr_10",
+        "lower_lr_100",
+        "larger_model",
+        "more_epochs",
+    )
 
     def on_epoch(self, history: History) -> Problem | None:
         """A problem where both sets are poor, and flat."""
@@ -82,12 +91,18 @@ class Underfitting(Rule):
     def _fixes(self, now: Standing, *, trivial: bool, flat: bool) -> tuple[Fix, ...]:
         config = self.facts.config
         freed = fit_remedies.less_regularisation(config)
-        rate = (remedies.find_rate(config), remedies.raise_rate(config, 10, fresh=True))
+        hot = is_hot(config)
+        find = remedies.find_rate(config)
+        rate = (
+            (*fit_remedies.lower_rates(config), find)
+            if hot
+            else (find, remedies.raise_rate(config, 10, fresh=True))
+        )
         larger = remedies.larger_model(config)
         few = config.optimizer.learning_rate < 1e-4
         linear_is_short = now.simple_name == "neighbours" and config.model.target == "linear"
         ordered: tuple[Fix, ...] = (
-            (larger, *rate) if linear_is_short or not (trivial or few) else (*rate, larger)
+            (larger, *rate) if linear_is_short or not (trivial or few or hot) else (*rate, larger)
         )
         if not flat:
             ordered = (remedies.more_epochs(config), *ordered)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar
 
-from tui_trainer.diagnostics import remedies
+from tui_trainer.diagnostics import fit_remedies, remedies
 from tui_trainer.diagnostics.curves import finite
 from tui_trainer.diagnostics.learning import is_done, learned, learned_nothing, reference_loss
 from tui_trainer.diagnostics.rule import Problem, Rule
+from tui_trainer.diagnostics.usual_rates import is_hot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,17 @@ class VanishingGradients(Rule):
         "improvement": 0.02,
         "nothing": 0.05,
     }
-    fix_ids = ("activation", "shallower", "batch_norm", "skip_connections", "raise_lr_10", "new_seed")
+    fix_ids = (
+        "less_regularisation",
+        "activation",
+        "shallower",
+        "batch_norm",
+        "skip_connections",
+        "raise_lr_10",
+        "lower_lr_10",
+        "lower_lr_100",
+        "new_seed",
+    )
 
     def on_epoch(self, history: History) -> Problem | None:
         """Gradients tiny, loss flat, nothing learned."""
@@ -94,12 +105,14 @@ class VanishingGradients(Rule):
     def _fixes(self, *, steep: bool) -> tuple[Fix, ...]:
         config = self.facts.config
         cures = remedies.for_deep_models(config)
-        louder = remedies.raise_rate(config, 10, fresh=True)
-        return (
-            (*cures, louder, remedies.change_seed(config))
-            if steep
-            else (louder, *cures, remedies.change_seed(config))
+        # A rate far too high carries units to where no gradient is left: raising it would be the wrong way.
+        rates = (
+            fit_remedies.lower_rates(config)
+            if is_hot(config)
+            else [remedies.raise_rate(config, 10, fresh=True)]
         )
+        ordered = [*cures, *rates] if steep else [*rates, *cures]
+        return fit_remedies.freed_first(config, [*ordered, remedies.change_seed(config)])
 
 
 def _profile(history: History) -> list[tuple[str, float]]:

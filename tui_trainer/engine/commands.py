@@ -49,6 +49,10 @@ class CommandQueue:
         """The oldest command, None when there is none."""
         return self._commands.popleft() if self._commands else None
 
+    def waiting(self) -> tuple[Command, ...]:
+        """What there is, the oldest first; it stays in the queue."""
+        return tuple(self._commands)
+
     def wait(self) -> Command:
         """Block until there is a command (a paused trainer waits here)."""
         while not self._commands:

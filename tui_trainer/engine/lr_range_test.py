@@ -31,6 +31,7 @@ _FEWEST_STEPS = 30  # fewer leave jumps of more than a third of a power of ten
 _WARM_UP = 3  # steps at the lowest rate: they tell how long a step takes
 _DIVERGED = 4.0  # times the best smoothed loss; as in fastai's learning-rate finder
 _MEMORY = 0.9  # weight of the past in the running mean that is looked at meanwhile
+_CLEAR = 3.0  # times the noise of a batch, or so many hundredths of the loss: less tells little about where it fell
 _WIDTH = 2.5  # steps, of the Gaussian that smooths the finished curve (a running mean would lag behind)
 
 
@@ -38,8 +39,9 @@ _WIDTH = 2.5  # steps, of the Gaussian that smooths the finished curve (a runnin
 class RangeTest:
     """What came of it: rates and losses step by step, the losses `smoothed`, and the rate to train with.
 
-    `steepest`: the rate at which the loss fell fastest; `diverged`: the one from which on it rose for good; `proposed`:
-    the smaller of the first and a tenth of the second. None where there was no such thing; `reason` says why.
+    `steepest`: the rate at which the loss fell fastest, where it fell clearly; `diverged`: the one from which on it rose
+    for good; `proposed`: the smaller of the first and a tenth of the second, or, where the loss hardly fell, a quarter
+    of the rate from which on it rose. None where there was no such thing; `reason` says why.
     """
 
     rates: tuple[float, ...]
@@ -114,23 +116,15 @@ def judged(
     if not reason and len(losses) < _FEWEST_STEPS // 3:
         reason = "the loss was not finite from the lowest rates on"
     if not reason:
-        lowest_at = int(np.argmin(smoothed))
-        fall = smoothed[0] - smoothed[lowest_at]
         third = max(3, len(losses) // 3)
         noise = float(np.std(np.asarray(losses[:third]) - smoothed[:third]))
-        if lowest_at < 2 or fall <= max(noise, 0.01 * abs(smoothed[0])):
-            reason = "at no rate did the loss fall by more than it differs from batch to batch"
+        risen = _first_rise(rates, smoothed, noise)
+        steepest = _steepest(rates, smoothed, noise, falls_only=diverged is None and risen is None)
+        if steepest is None:
+            proposed, reason = _below_rise(rates[0], risen, diverged)
         else:
-            slope = np.gradient(smoothed[: lowest_at + 1], np.log10(rates[: lowest_at + 1]))
-            steepest = float(rates[int(np.argmin(slope))])
-            limit = _first_rise(rates, smoothed, lowest_at) if diverged is None else diverged
-            proposed = _two_digits(min(steepest, limit / 10) if limit is not None else steepest)
-            diverged = limit
-            reason = (
-                "a tenth of where the loss diverges"
-                if steepest > proposed * 1.05
-                else "the loss fell fastest"
-            )
+            proposed, reason = _below_divergence(steepest, risen if diverged is None else diverged)
+        diverged = risen if diverged is None else diverged
     return RangeTest(
         tuple(rates),
         tuple(losses),
@@ -143,10 +137,43 @@ def judged(
     )
 
 
-def _first_rise(rates: Sequence[float], smoothed: Any, lowest_at: int) -> float | None:
-    """Where, behind its lowest point, the loss is back at what it began with; None where it never is."""
-    behind = np.flatnonzero(smoothed[lowest_at:] >= smoothed[0])
-    return float(rates[lowest_at + int(behind[0])]) if len(behind) else None
+def _steepest(rates: Sequence[float], smoothed: Any, noise: float, *, falls_only: bool) -> float | None:
+    """The rate at which the loss fell fastest; None where it fell by so little that this is a matter of chance (where
+    it only falls, and never rises, there is nothing better to go by)."""
+    lowest_at = int(np.argmin(smoothed))
+    least = max(noise, 0.01 * abs(smoothed[0])) * (1.0 if falls_only else _CLEAR)
+    if lowest_at < 2 or smoothed[0] - smoothed[lowest_at] <= least:
+        return None
+    slope = np.gradient(smoothed[: lowest_at + 1], np.log10(rates[: lowest_at + 1]))
+    return float(rates[int(np.argmin(slope))])
+
+
+def _below_divergence(steepest: float, diverged: float | None) -> tuple[float, str]:
+    """The rate to train with after a clear fall, and why it is that one."""
+    if diverged is None or steepest <= diverged / 10:
+        return _two_digits(steepest), "the loss fell fastest"
+    return _two_digits(diverged / 10), "a tenth of where the loss diverges"
+
+
+def _below_rise(lowest: float, risen: float | None, diverged: float | None) -> tuple[float | None, str]:
+    """The same where the loss hardly fell: some models need more steps than there are here to leave their first
+    plateau, but at which rate it breaks out upwards is plain. `risen` is the first sign of that, so less of a margin
+    is needed."""
+    limits = [share * rate for share, rate in ((0.25, risen), (0.1, diverged)) if rate is not None]
+    if not limits or min(limits) < lowest:
+        return None, "at no rate did the loss fall by more than it differs from batch to batch"
+    return _two_digits(min(limits)), "well below where the loss rises; it hardly fell at any rate"
+
+
+def _first_rise(rates: Sequence[float], smoothed: Any, noise: float) -> float | None:
+    """Where, behind its lowest point, the loss rises clearly above what it began with, for good; None where it does
+    not."""
+    bound = smoothed[0] + max(2 * noise, 0.02 * abs(smoothed[0]))
+    if not smoothed[-1] > bound:
+        return None
+    lowest_at = int(np.argmin(smoothed))
+    below = np.flatnonzero(smoothed[lowest_at:] <= bound)
+    return float(rates[lowest_at + int(below[-1]) + 1])
 
 
 def _smoothed(losses: Sequence[float]) -> Any:

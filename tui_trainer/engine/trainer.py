@@ -160,6 +160,8 @@ class Trainer:
     def _run_epochs(self) -> Outcome:
         while True:
             if self.epoch_complete:
+                if self._is_to_be_repaired() and not obey(self):
+                    return self._stopped()
                 if self.epoch >= self.epochs:
                     return Outcome("completed", f"All {self.epochs} epochs are done.")
                 if self._out_of_patience():
@@ -169,6 +171,14 @@ class Trainer:
                 self._next_epoch()
             if not self._run_epoch():
                 return self._stopped()
+
+    def _is_to_be_repaired(self) -> bool:
+        """Whether a fix waits that still makes a difference: the run has not ended before it is applied."""
+        return any(
+            command.name == "apply_fix"
+            and (self.epoch < self.epochs or command.details.get("action") != "continue")
+            for command in self.commands.waiting()
+        )
 
     def _here(self) -> tuple[int, int, int, bool]:
         return self.epoch, self.step, self.progress.position, self.epoch_complete

@@ -147,9 +147,18 @@ class Judge:
         elif policy == "fix":
             problem = self.watch.problems.get(event.id) if self.watch is not None else None
             if problem is not None:
-                self._move(self._repair.raised(event, problem))
+                self._move(self._repair.raised(event, problem, learned=self._learned()))
         elif policy == "ask" and self._request.interactive and event.id not in self._asked:
             self._ask_about(event)
+
+    def _learned(self) -> float | None:
+        """The share of what there is to learn that was learned since the course of training last changed."""
+        from tui_trainer.diagnostics.learning import learned
+
+        assert self.watch is not None
+        history = self.watch.history
+        epochs = len(history.epochs) - history.changed_epoch
+        return learned(self.watch.facts, history, epochs=epochs) if epochs else None
 
     def _ask_about(self, event: events.DiagnosticRaised) -> None:
         """The app shows the problem; a person may answer."""

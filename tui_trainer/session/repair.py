@@ -69,23 +69,30 @@ def build(
 ) -> tuple[Config, Trainer]:
     """A trainer for `config`, and the config as it then is: a range test may have found another learning rate.
 
-    Raises `UserError`, also where the test finds no rate.
+    Raises `UserError`, also where the test finds no rate and the fix has no other to go on with.
     """
     if command.details.get("range_test"):
         trainer = rebuild(config, point is None)
         try:
             put(trainer, point)
-            rate = _rate_found(trainer)
+            rate, where = _rate_found(trainer, _guess(command))
         finally:
             trainer.parts.close()
         config = with_changes(config, {RATE: rate})
         before, title = command.details["before"], command.details["title"]
         command.details["changes"] = {**command.details["changes"], RATE: rate}
-        command.details["title"] = f"{title}: {before.get(RATE):.3g} → {rate:.3g}"
+        command.details["title"] = f"{title}: {before.get(RATE):.3g} → {rate:.3g}{where}"
     return config, rebuild(config, point is None)
 
 
-def _rate_found(trainer: Trainer) -> float:
+def _guess(command: Command) -> float | None:
+    """The rate that a fix has in mind where a range test finds none; None where that is the present one."""
+    guess = command.details["changes"].get(RATE)
+    return None if guess == command.details["before"].get(RATE) else guess
+
+
+def _rate_found(trainer: Trainer, guess: float | None) -> tuple[float, str]:
+    """The rate to go on with, and what is to be said of it. Raises `TrainingError` where there is none."""
     from tui_trainer.engine.lr_range_test import learning_rate_range_test
 
     try:
@@ -94,9 +101,11 @@ def _rate_found(trainer: Trainer) -> float:
         raise
     except Exception as error:  # of the user's model or loss, at a rate far too high
         raise TrainingError(f"the learning-rate range test failed: {raised(error)}") from error
-    if test.proposed is None:
+    if test.proposed is not None:
+        return test.proposed, ""
+    if guess is None:
         raise TrainingError(f"the learning-rate range test found no rate: {test.reason}")
-    return test.proposed
+    return guess, " (a usual one: the test found none)"
 
 
 def put(trainer: Trainer, point: ResumePoint | None) -> None:
