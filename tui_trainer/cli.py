@@ -21,6 +21,7 @@ MODES = ("plan", "baseline", "diagnose", "optimize", "finalize", "all")
 
 SUBCOMMANDS = {
     "diagnose": "tui_trainer.session.diagnosing",
+    "doctor": "tui_trainer.phases.doctor",
     "init": "tui_trainer.phases.scaffold",
     "verify": "tui_trainer.phases.verify",
 }
@@ -28,6 +29,7 @@ SUBCOMMANDS = {
 
 EPILOG = """\
 mltrainer-tui diagnose RUN [--json]   what is wrong with a run: all rules over its folder
+mltrainer-tui doctor [--json]         is this machine ready: Python, PyTorch, GPU, terminal, disk, limits
 mltrainer-tui init [FOLDER]           write a project that trains at once: config, data and model module
 mltrainer-tui verify RUN [--json]     train a run again and say whether the same comes out
 
@@ -96,10 +98,15 @@ def _subcommand(module: str, arguments: list[str]) -> int:
     from tui_trainer.config.errors import UserError
 
     try:
-        return int(importlib.import_module(module).main(arguments))
+        code = int(importlib.import_module(module).main(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # who read the output has enough of it, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
     except UserError as error:
         print(f"mltrainer-tui: {error}", file=sys.stderr)
         return error.exit_code
+    return code
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -22,8 +22,8 @@ from pty_session import APP, Session
 from tests.runs import WAIVED
 from tui_trainer.screens import captured, terminal_writer
 from tui_trainer.screens.captured import TAIL_BYTES, OutputTail
-from tui_trainer.screens.terminal import wants_ascii
 from tui_trainer.screens.terminal_writer import BEHIND_LIMIT, TerminalWriter
+from tui_trainer.session.wording import wants_ascii
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from tui_trainer.screens.chart_memory import ChartMemory
 from tui_trainer.screens.keys import ALL_BINDINGS
 from tui_trainer.screens.painting import Painter
 from tui_trainer.screens.preferences import load_preferences, preferences_folder
-from tui_trainer.screens.terminal import Terminal, wants_ascii
+from tui_trainer.screens.terminal import Terminal
 from tui_trainer.screens.view import RunView
 from tui_trainer.session.run_folder import DEFAULT_ROOT
-from tui_trainer.session.wording import clean_text
+from tui_trainer.session.wording import clean_text, wants_ascii
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -19,7 +19,6 @@ from tui_trainer.screens.captured import CapturedStream
 from tui_trainer.screens.terminal_writer import TerminalWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import TracebackType
 
 # Mouse, paste and focus reports off, wrap and cursor on, colours back: harmless when it is so already.
@@ -30,19 +29,6 @@ RESET = (
 LEAVE = "\x1b[<u\x1b[?1049l"  # keyboard protocol back, main screen: only where Textual did not come to it
 BEHIND_BYTES = 16 * 1024  # more than a full picture of a usual screen
 FINISH_SECONDS = 5.0  # for a stalled terminal to take the last words
-
-
-def wants_ascii(environ: Mapping[str, str]) -> bool:
-    """Whether to send the terminal nothing but ASCII: a C or non-UTF-8 locale, or the Linux console."""
-    if environ.get("TERM") == "linux":
-        return True
-    asked = environ.get("LC_ALL") or environ.get("LANG") or ""
-    if not environ.get("LC_ALL") and environ.get("LC_CTYPE") and environ.get("LC_CTYPE") != "C.UTF-8":
-        asked = environ["LC_CTYPE"]  # "C.UTF-8" may be Python's own coercion of LANG=C
-    if asked in ("C", "POSIX"):
-        return True
-    _, dot, encoding = asked.partition(".")
-    return bool(dot) and "utf" not in encoding.lower()
 
 
 class Terminal:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LINE_LIMIT = 2000  # characters of one outside text that reach a log line
 
@@ -183,3 +187,16 @@ def _char_width(char: str) -> int:
     if unicodedata.category(char) in _WIDTHLESS:
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def wants_ascii(environ: Mapping[str, str]) -> bool:
+    """Whether to send the terminal nothing but ASCII: a C or non-UTF-8 locale, or the Linux console."""
+    if environ.get("TERM") == "linux":
+        return True
+    asked = environ.get("LC_ALL") or environ.get("LANG") or ""
+    if not environ.get("LC_ALL") and environ.get("LC_CTYPE") and environ.get("LC_CTYPE") != "C.UTF-8":
+        asked = environ["LC_CTYPE"]  # "C.UTF-8" may be Python's own coercion of LANG=C
+    if asked in ("C", "POSIX"):
+        return True
+    _, dot, encoding = asked.partition(".")
+    return bool(dot) and "utf" not in encoding.lower()

@@ -1,4 +1,4 @@
-"""The memory limit of a container: what `free` shows there is the whole machine's."""
+"""Limits of a container: what `free` and `nproc` show there is the whole machine's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,30 @@ def memory_limit(root: Path = ROOT, membership: Path = MEMBERSHIP) -> tuple[int,
     return min(found, key=lambda pair: pair[1], default=None)
 
 
-def _folders(root: Path, membership: Path) -> list[Path]:
+def cpu_limit(root: Path = ROOT, membership: Path = MEMBERSHIP) -> float | None:
+    """Cores' worth of time that the tightest control group of this process is given (1.5: one and a half); None where
+    nothing limits it."""
+    found = []
+    for folder in _folders(root, membership, "cpu"):
+        share = _share(folder / "cpu.max")
+        quota, period = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+        if share is None and quota and period and quota > 0:
+            share = quota / period
+        if share is not None:
+            found.append(share)
+    return min(found, default=None)
+
+
+def _share(path: Path) -> float | None:
+    """Version 2 writes "quota period", or "max period" where there is no limit."""
+    try:
+        quota, period = path.read_text().split()
+        return int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _folders(root: Path, membership: Path, controller: str = "memory") -> list[Path]:
     """This process's group and those above it, in version 2 and in version 1."""
     try:
         lines = membership.read_text().splitlines()
@@ -32,9 +55,9 @@ def _folders(root: Path, membership: Path) -> list[Path]:
     folders: list[Path] = []
     for line in lines:
         _, controllers, path = [*line.split(":", 2), "", "", ""][:3]
-        if controllers and "memory" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        base = root / "memory" if controllers else root
+        base = root / controller if controllers else root
         place = base / path.lstrip("/")
         chain = [place, *place.parents]
         folders += [folder for folder in chain if folder == base or base in folder.parents]
