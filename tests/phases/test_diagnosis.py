@@ -172,8 +172,9 @@ def test_a_target_that_is_met_does_not_hide_a_critical_diagnostic(copied):
     }
     (run / "diagnostics.jsonl").write_text(json.dumps(line) + "\n")
     found = diagnose_phase(run, examination=NOT_LOOKED)
-    assert found.decision == "debug"
+    assert (found.issue.code, found.decision) == ("critical", "debug")
     assert found.reasons[-1] == "Open critical diagnostics: own."
+    assert set(states(found).values()) == {"passed"}
     line["applied"] = "some_fix"
     (run / "diagnostics.jsonl").write_text(json.dumps(line) + "\n")
     assert diagnose_phase(run, examination=NOT_LOOKED).decision == "deploy"
@@ -284,6 +285,14 @@ def test_a_run_whose_process_died_is_said_to_have_died(copied):
     (run / "run.json").write_text(json.dumps(record | {"status": "running"}))
     found = diagnose_phase(run, examination=NOT_LOOKED)
     assert (found.status, found.issue.code, found.decision) == ("died", "failed", "debug")
+
+
+def test_a_met_target_without_a_checkpoint_is_not_deployed(copied):
+    run = copied("healthy")
+    shutil.rmtree(run / "checkpoints")
+    found = diagnose_phase(run)
+    assert found.decision == "debug"
+    assert "nothing to deploy" in found.reasons[-1]
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

@@ -11,7 +11,7 @@ from tui_trainer.config.wording import printable
 from tui_trainer.engine.checkpoints import BEST
 from tui_trainer.phases.analysis.mistakes import Witness, mistakes
 from tui_trainer.phases.reassembly import Reassembled, State, in_words, reassembled, recorded_metrics
-from tui_trainer.reports.diagnosis_content import Examination
+from tui_trainer.reports.diagnosis_content import NO_CHECKPOINT, Examination
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,9 +80,7 @@ def _examined(pieces: Reassembled, worst: int) -> Examination:
         except Exception as error:  # damaged, or of another model
             notes.append(f"{name} was passed over: {printable(in_words(error), 300)}")
     else:
-        return Examination(
-            why_not="The run has no checkpoint that could be loaded.", task=_task(pieces), notes=tuple(notes)
-        )
+        return Examination(why_not=NO_CHECKPOINT, task=_task(pieces), notes=tuple(notes))
     parts = pieces.parts
     witness = Witness(parts.loss, parts.data.task)
     measured = pieces.validate(state, witness)

@@ -293,10 +293,8 @@ def _profile(d: PhaseDiagnosis) -> list[str]:
         ("Time spent waiting for data", _share(profile.data_wait)),
         ("GPU utilization (mean)", "n/a" if profile.gpu_util is None else f"{profile.gpu_util:.0f}%"),
         ("GPU hours", "n/a" if profile.gpu_hours is None else f"{profile.gpu_hours:.3f}"),
-        (
-            "Memory of the process (largest)",
-            "n/a" if profile.memory is None else format_bytes(profile.memory),
-        ),
+        ("Memory of the process (largest)", _bytes(profile.memory)),
+        ("Memory of the GPU (largest)", _bytes(profile.gpu_memory)),
     ]
     name = "none" if profile.bottleneck is None else profile.bottleneck
     return [
@@ -387,3 +385,7 @@ def _difference(metric: str, value: float | None) -> str:
 
 def _count(value: int | None) -> str:
     return "n/a" if value is None else f"{value:,}"
+
+
+def _bytes(value: int | None) -> str:
+    return "n/a" if value is None else format_bytes(value)

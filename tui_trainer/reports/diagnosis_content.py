@@ -14,9 +14,10 @@ CurveVerdict = Literal["none", "too_short", "diverging", "improving", "converged
 FitVerdict = Literal["unknown", "overfitting", "underfitting", "good"]
 Decision = Literal["deploy", "optimize", "debug"]
 IssueCode = Literal[
-    "failed", "non_finite", "flat", "overfitting", "underfitting", "data_quality", "resource", "target_met",
-    "improvement",
+    "failed", "non_finite", "flat", "overfitting", "underfitting", "data_quality", "resource", "critical",
+    "target_met", "improvement",
 ]  # fmt: skip
+NO_CHECKPOINT = "The run has no checkpoint that could be loaded."
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Gradients:
 @dataclass(frozen=True, slots=True)
 class Profile:
     """What the machine did. `spread`: the largest deviation of an epoch's time from the median, the first epoch left
-    out. `memory`: the largest resident size of the process, bytes."""
+    out. `memory`: the largest resident size of the process, `gpu_memory`: what it held of its GPU at most, bytes."""
 
     bottleneck: Literal["data", "gpu", "cpu", "ram", "heat"] | None
     reason: str
@@ -138,6 +139,7 @@ class Profile:
     gpu_util: float | None = None
     gpu_hours: float | None = None
     memory: int | None = None
+    gpu_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

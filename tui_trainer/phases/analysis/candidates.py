@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from tui_trainer.diagnostics import fit_remedies, remedies
+from tui_trainer.diagnostics import fit_remedies, remedies, usual_rates
 from tui_trainer.diagnostics.fix import Fix
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def candidates(code: IssueCode, evidence: Evidence, config: Config) -> list[Fix]
         "underfitting": _underfitting,
         "data_quality": _data,
         "resource": _resource,
+        "critical": _improvement,
         "target_met": _improvement,
         "improvement": _improvement,
     }
@@ -86,7 +87,7 @@ def _non_finite(e: Evidence, config: Config) -> list[Fix | None]:
 
 
 def _flat(_: Evidence, config: Config) -> list[Fix | None]:
-    hot = fit_remedies.is_hot(config)
+    hot = usual_rates.is_hot(config)
     return [
         fit_remedies.less_regularisation(config) if fit_remedies.is_held_back(config) else None,
         remedies.lower_rate(config, 10, fresh=True) if hot else remedies.raise_rate(config, 10, fresh=True),
@@ -109,7 +110,7 @@ def _overfitting(e: Evidence, config: Config) -> list[Fix | None]:
 
 
 def _underfitting(e: Evidence, config: Config) -> list[Fix | None]:
-    hot = fit_remedies.is_hot(config)
+    hot = usual_rates.is_hot(config)
     rate = remedies.lower_rate(config, 10, fresh=True) if hot else remedies.raise_rate(config, 3, fresh=True)
     longer, larger = remedies.more_epochs(config), remedies.larger_model(config)
     return [
@@ -185,15 +186,14 @@ def _improvement(e: Evidence, config: Config) -> list[Fix | None]:
     ]
     rate = (
         remedies.lower_rate(config, 3, fresh=True)
-        if fit_remedies.is_hot(config)
+        if usual_rates.is_hot(config)
         else remedies.raise_rate(config, 3, fresh=True)
     )
-    stronger: list[Fix | None] = [remedies.larger_model(config), rate]
+    stronger: list[Fix | None] = [remedies.larger_model(config), remedies.cosine(config), rate]
     return [
         remedies.more_epochs(config) if e.curves.verdict == "improving" else None,
         fit_remedies.balanced_loss(config, e.data.task) if e.examination.never_predicted else None,
         *(regular if wide else stronger),
-        remedies.cosine(config),
         *(stronger if wide else regular),
         remedies.larger_batch(config, 2, e.data.train_samples or 0),
         remedies.more_epochs(config),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from tui_trainer.diagnostics.fit_remedies import is_held_back, is_hot
+from tui_trainer.diagnostics.fit_remedies import is_held_back
+from tui_trainer.diagnostics.usual_rates import is_hot
 from tui_trainer.reports.diagnosis_content import Cause
 from tui_trainer.session.wording import clean_text, format_number, format_rate
 
@@ -232,6 +233,10 @@ def _weak_classes(e: Evidence) -> str:
     return f"class {name} has an F1 of {low:.3f}, the mean is {mean:.3f}" if low < mean - 0.1 else ""
 
 
+def _named(e: Evidence) -> str:
+    return e.critical[0].message if e.critical else ""
+
+
 def _of(e: Evidence, *codes: str) -> str:
     problem = e.told(*codes)
     return problem.message if problem else ""
@@ -290,6 +295,13 @@ CAUSES: dict[IssueCode, tuple[tuple[str, Callable[[Evidence], str]], ...]] = {
         ("batches too small to fill the GPU", _tiny_batch),
         ("something else uses the machine", _others),
         ("slow storage or costly transforms", _nothing),
+    ),
+    "critical": (
+        ("parameters or units that take no part", _dead),
+        ("gradients vanish on their way to the first layers", _vanishing),
+        ("memory runs out", _memory),
+        ("steps that are too large", _swings),
+        ("what the diagnostic itself names", _named),
     ),
     "target_met": (
         ("the baseline suits the task", _settings),

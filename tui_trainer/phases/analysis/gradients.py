@@ -23,6 +23,8 @@ LARGE, SMALL_RATIO = 100.0, 1e-3
 of `exploding_gradients` and `vanishing_gradients`."""
 MOST_LAYERS, MOST_EPOCHS = 48, 60
 """Of the heat map."""
+_BESIDE = ("dying_relu", "saturated_activation", "dead_parameters", "convergence_stall")
+"""Diagnostics that small or missing gradients are a sign of."""
 LayerVerdict = Literal["ok", "small", "zero", "large", "non_finite"]
 
 
@@ -105,7 +107,9 @@ def _verdict(
     }
     told = [f"{len(names)} of {len(layers)} parameters {words[what]}" for what, names in odd.items() if names]
     if told:
-        return "uneven", f"{_listed(told)}; no rule found that training suffers from it."
+        seen = next((item for item in problems if item.open and item.code in _BESIDE), None)
+        so = f"see {seen.id}" if seen else "no rule found that training suffers from it"
+        return "uneven", f"{'; '.join(told)}; {so}."
     depth = "" if ratio is None else f" The first layers have {ratio:.3g} times the gradient of the last."
     return "healthy", f"All {len(layers)} parameters have gradients of an ordinary size.{depth}"
 
@@ -141,7 +145,3 @@ def spread(count: int, most: int) -> list[int]:
 def _middle(values: Sequence[float | None]) -> float | None:
     known = finite(values)
     return median(known) if known else None
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return "; ".join(parts)

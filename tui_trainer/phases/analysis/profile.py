@@ -33,7 +33,8 @@ def read_profile(files: RunFiles, diagnosis: Diagnosis | None, problems: Sequenc
     util = _figure(files, "gpu_util")
     bottleneck, reason = _bottleneck(later, wait, util, diagnosis, problems)
     middle = median(later) if later else None
-    memory = [sample.process_rss for _, sample in diagnosis.history.memory] if diagnosis else []
+    samples = [sample for _, sample in diagnosis.history.memory] if diagnosis else []
+    held = [gpu.get("memory_used") for sample in samples for gpu in sample.gpus if gpu.get("ours")]
     device = files.summary.get("device") or (diagnosis.facts.device if diagnosis else None)
     return Profile(
         bottleneck,
@@ -48,7 +49,8 @@ def read_profile(files: RunFiles, diagnosis: Diagnosis | None, problems: Sequenc
         data_wait=wait,
         gpu_util=util,
         gpu_hours=files.number("gpu_hours"),
-        memory=max((item for item in memory if item is not None), default=None),
+        memory=max((item.process_rss for item in samples if item.process_rss is not None), default=None),
+        gpu_memory=max((int(item) for item in held if isinstance(item, (int, float))), default=None),
     )
 
 

@@ -32,8 +32,9 @@ _CODES: dict[IssueCode, tuple[str, ...]] = {
     ),
     "overfitting": ("overfitting",),
     "underfitting": ("underfitting", "slow_convergence", "convergence_stall"),
-    "data_quality": ("class_imbalance", "data_quality", "oscillating_loss", "loss_spike"),
+    "data_quality": ("data_leakage", "class_imbalance", "data_quality", "oscillating_loss", "loss_spike"),
     "resource": ("resource_inefficiency",),
+    "critical": (),
     "target_met": (),
     "improvement": ("slow_convergence", "convergence_stall"),
 }  # fmt: skip
@@ -105,8 +106,10 @@ def recommend(issue: Issue, evidence: Evidence) -> tuple[tuple[Recommendation, .
             origins.add(item.origin)
             chosen.append((item, impact))
 
-    choose(_offered(issue, evidence), MOST)
-    choose(_for_issue(issue, evidence, config), MOST)
+    heart, others = _offered(issue, evidence)
+    choose(heart, MOST)
+    choose(_for_issue(issue, evidence, config), MOST - 1 if others else MOST)
+    choose(others, MOST)
     choose(_usual(evidence, config), FEWEST)
     gain = _headroom(issue, evidence)
     found = tuple(_recommendation(item, impact, config, gain) for item, impact in chosen)
@@ -135,27 +138,37 @@ def _recommendation(item: _Candidate, impact: Level, config: Config, gain: str) 
     )
 
 
-def _offered(issue: Issue, evidence: Evidence) -> Iterator[_Candidate]:
-    """Fixes of the run's own diagnostics: first those of the issue, in the order of their rules."""
-    codes = _CODES[issue.code]
-    at_heart = [item for item in evidence.fixes if item[0].code in codes and item[0].open]
-    at_heart.sort(key=lambda item: codes.index(item[0].code))
-    others = [
-        item
-        for item in evidence.fixes
-        if item[0].code not in codes and item[0].open and item[0].severity != "info"
-    ]
-    for problem, fix in (*at_heart, *others):
+def _offered(issue: Issue, evidence: Evidence) -> tuple[list[_Candidate], list[_Candidate]]:
+    """Fixes of the run's own diagnostics, in the order of their rules: those of the issue, and the others that are more
+    than remarks."""
+    codes = _codes(issue, evidence)
+    heart, others = [], []
+    for problem, fix in evidence.fixes:
         made = _from_json(fix)
-        if made is not None and not made.range_test:
-            why = f"offered by {clean_text(problem.id, limit=60)}"
-            yield _Candidate(made, problem.id, problem.code in codes, why)
+        if made is None or made.range_test or not problem.open:
+            continue
+        item = _Candidate(
+            made, problem.id, problem.code in codes, f"offered by {clean_text(problem.id, limit=60)}"
+        )
+        if problem.code in codes:
+            heart.append((codes.index(problem.code), item))
+        elif problem.severity != "info":
+            others.append(item)
+    heart.sort(key=lambda pair: pair[0])
+    return [item for _, item in heart], others
+
+
+def _codes(issue: Issue, evidence: Evidence) -> tuple[str, ...]:
+    """The diagnostics at the heart of the issue."""
+    return tuple(item.code for item in evidence.critical) if issue.code == "critical" else _CODES[issue.code]
 
 
 def _for_issue(issue: Issue, evidence: Evidence, config: Config) -> Iterator[_Candidate]:
-    """What helps with such an issue, whatever the rules said. Its first weighs most where they offered nothing."""
+    """What helps with such an issue, whatever the rules said. Its first weighs most where they offered nothing; no
+    setting cures leaking data."""
+    cures = issue.code != "critical" and evidence.told("data_leakage") is None
     for fix in candidates(issue.code, evidence, config):
-        yield _Candidate(fix, ISSUE, main=True, why=issue.title)
+        yield _Candidate(fix, ISSUE, main=cures, why=issue.title if cures else "a usual next step")
 
 
 def _usual(evidence: Evidence, config: Config) -> Iterator[_Candidate]:
@@ -264,7 +277,7 @@ def _points(metric: str, value: float) -> str:
 
 def _advice(evidence: Evidence, issue: Issue) -> tuple[str, ...]:
     """What the rules advise that no setting can do, for the issue's diagnostics and all that are critical."""
-    codes = _CODES[issue.code]
+    codes = _codes(issue, evidence)
     found = []
     for problem, fix in evidence.fixes:
         if not problem.open or not (problem.code in codes or problem.severity != "info"):

@@ -361,6 +361,12 @@ def _weak_class(e: Evidence) -> Symptom:
     )
 
 
+def _any_critical(e: Evidence) -> Symptom:
+    names = ", ".join(item.id for item in e.critical[:5])
+    shown = clean_text(names, limit=100) or "none was raised"
+    return Symptom("a critical diagnostic is open", bool(e.critical), shown, DIAGNOSTICS)
+
+
 def _told(e: Evidence, sign: str, *codes: str) -> Symptom:
     problem = e.told(*codes)
     shown = "none was raised" if problem is None else f"{problem.id}, epoch {problem.epoch}"
@@ -383,6 +389,7 @@ SIGNS: dict[IssueCode, tuple[Callable[[Evidence], Symptom], ...]] = {
     "underfitting": (_train_poor, _far, _small_gap, _stalled, _small_gradients),
     "data_quality": (_spread, _bad_content, _leak, _missed_class, _swings, _few),
     "resource": (_waits, _idle, _unsteady, _seen_machine),
+    "critical": (_any_critical, _dead_units, _small_gradients, _swings, _far),
     "target_met": (_met, _finite, _small_gap, _all_classes, _reproduces),
     "improvement": (_far, _still_falls, _small_gap, _weak_class, _late_epochs),
 }

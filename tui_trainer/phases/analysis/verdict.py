@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tui_trainer.phases.analysis.curves import STILL
 from tui_trainer.phases.analysis.evidence import FAILED, UNSTABLE
-from tui_trainer.reports.diagnosis_content import Decision, Issue
+from tui_trainer.reports.diagnosis_content import NO_CHECKPOINT, Decision, Issue
 from tui_trainer.session.wording import clean_text, format_number, is_share
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _DEAD = ("convergence_stall", "vanishing_gradients", "dying_relu", "dead_paramet
 
 def primary_issue(evidence: Evidence) -> Issue:
     """What to do something about first. The order: it did not train, not finite, flat, overfitting, underfitting, data
-    or instability, resources; then the target, or room for improvement."""
+    or instability, resources, anything else that is critical; then the target, or room for improvement."""
     for judge in _ORDER:
         found = judge(evidence)
         if found is not None:
@@ -40,6 +40,8 @@ def decide_phase(evidence: Evidence, issue: Issue) -> tuple[Decision, tuple[str,
     if evidence.critical:
         names = ", ".join(dict.fromkeys(clean_text(item.code, limit=60) for item in evidence.critical))
         return "debug", (first, f"Open critical diagnostics: {names}.")
+    if evidence.fit.target_met and evidence.examination.why_not == NO_CHECKPOINT:
+        return "debug", (first, f"{NO_CHECKPOINT} There is nothing to deploy.")
     if evidence.fit.target_met:
         more = () if issue.code == "target_met" else (f"To know of: {first}",)
         return "deploy", (evidence.fit.target, "No critical diagnostic is open: on to phase 5.", *more)
@@ -140,10 +142,19 @@ def _resource(evidence: Evidence) -> Issue | None:
     return Issue("resource", "The machine is not used well", clean_text(evidence.profile.reason, limit=400))
 
 
+def _critical(evidence: Evidence) -> Issue | None:
+    """Something that none of the others is about, and that must not go unseen."""
+    if not evidence.critical:
+        return None
+    first = evidence.critical[0]
+    name = clean_text(first.code, limit=60).replace("_", " ")
+    return Issue("critical", f"An open critical diagnostic: {name}", clean_text(first.message, limit=400))
+
+
 def _met(evidence: Evidence) -> Issue | None:
     if not evidence.fit.target_met:
         return None
     return Issue("target_met", "None: the target is met", evidence.fit.target)
 
 
-_ORDER = (_failed, _non_finite, _flat, _overfitting, _underfitting, _data, _resource, _met)
+_ORDER = (_failed, _non_finite, _flat, _overfitting, _underfitting, _data, _resource, _critical, _met)
