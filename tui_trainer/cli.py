@@ -124,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
         run=options.run,
     )
     if options.no_ui or options.json or not _has_terminal():
-        from tui_trainer.phases.baseline import run_headless
+        from tui_trainer.phases.headless import run_headless
 
         return run_headless(wanted, verbose=options.verbose, as_json=options.json)
     from tui_trainer.screens.launch import run_app

@@ -16,7 +16,7 @@ import torch
 
 from tests.runs import WAIVED
 from tui_trainer import cli
-from tui_trainer.phases import baseline
+from tui_trainer.phases import after_baseline, baseline
 from tui_trainer.session import run_session
 
 _numbers = itertools.count()
@@ -112,9 +112,8 @@ def command(tmp_path, monkeypatch, capfd):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     made, write_report = Command(tmp_path, capfd), baseline._write_report
-    monkeypatch.setattr(
-        baseline, "_write_report", lambda folder: write_report(folder) if made.reports else None
-    )
+    for module, name in ((baseline, "_write_report"), (after_baseline, "write_baseline_results")):
+        monkeypatch.setattr(module, name, lambda folder, **_: write_report(folder) if made.reports else None)
     yield made
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)

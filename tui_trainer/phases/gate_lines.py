@@ -8,6 +8,7 @@ from tui_trainer.session.wording import clean_text
 
 if TYPE_CHECKING:
     from tui_trainer.phases.gate import Checklist, Entry
+    from tui_trainer.reports.decision import Decision
 
 _WORDS = {
     "passed": "ok",
@@ -53,3 +54,8 @@ def refusal(checklist: Checklist) -> str:
     first = next((entry.item.name for entry in checklist.missing if not entry.item.signed), None)
     way = f'\nTo go on all the same: --waive {first}="reason", or --waive all="reason".' if first else ""
     return f"The gate {checklist.gate} is not passed.{lines}{way}"
+
+
+def route_lines(decision: Decision) -> list[str]:
+    """Where a baseline leads, and why."""
+    return [f"[ROUTE] {decision.next_phase}", *(f"  {clean_text(reason)}" for reason in decision.reasons)]

@@ -41,12 +41,12 @@ def write_environment(folder: Path, packages: str, repository: Repository | None
         (place / PATCH).unlink(missing_ok=True)
 
 
-def write_plan(loaded: LoadedConfig, checklist: Checklist) -> None:
+def write_plan(loaded: LoadedConfig, checklist: Checklist, project: Path) -> None:
     """The resolved config, unless the config is that very file, and the manifest. Raises `OSError`."""
-    config = loaded.folder / CONFIG_YAML
+    config = project / CONFIG_YAML
     if loaded.path is None or loaded.path.resolve() != config.resolve():
         write_atomically(config, write_yaml(loaded.config.model_dump(mode="json", by_alias=True)))
-    write_atomically(loaded.folder / MANIFEST, "\n".join(_lines(loaded, checklist)) + "\n")
+    write_atomically(project / MANIFEST, "\n".join(_lines(loaded, checklist)) + "\n")
 
 
 def _lines(loaded: LoadedConfig, checklist: Checklist) -> list[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,10 +14,12 @@ from tui_trainer.phases.gate import Checklist, Entry, Finding, Item
 from tui_trainer.phases.gate_book import GateBook
 from tui_trainer.phases.plan_checks import GATE, ITEMS, REHEARSED, TITLE
 from tui_trainer.phases.rehearsal import Rehearsal
+from tui_trainer.phases.signing import signed, waived
 from tui_trainer.phases.standing import aspects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from tui_trainer.config.loading import LoadedConfig
 
@@ -32,26 +32,20 @@ class GateNotPassed(UserError):
     exit_code = 3
 
 
-def signer() -> str:
-    """Who answers for what is signed or waived here."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
-
-
 class PlanGate:
     """Earns the gate `reproducibility` for a config: what still holds is kept, what does not is checked.
 
     `run` may take a minute and belongs on a thread of its own; `on_change` gets the checklist and the names of the
     items at work, there; `on_message` gets what the rehearsal tells (see `rehearsing`). `blocked`: why the data
-    cannot be trained on at all. `diagnostics`: what the rules found wrong before training.
+    cannot be trained on at all. `diagnostics`: what the rules found wrong before training. `project`: where
+    `gates.yaml` is kept, the config's folder if left out.
     """
 
     def __init__(
         self,
         loaded: LoadedConfig,
         *,
+        project: Path | None = None,
         on_change: Callable[[Checklist, frozenset[str]], None] = lambda *_: None,
         on_message: Callable[[Mapping[str, Any]], None] = lambda _: None,
     ) -> None:
@@ -60,7 +54,8 @@ class PlanGate:
         self.diagnostics: list[Mapping[str, Any]] = []
         self.messages: dict[str, Mapping[str, Any]] = {}
         self._on_change, self._on_message = on_change, on_message
-        self._book = GateBook(loaded.folder)
+        self.project = project or loaded.folder
+        self._book = GateBook(self.project)
         self._code = self._book.code_of(GATE)
         self._entries: dict[str, Entry] = {}
         self._busy: frozenset[str] = frozenset()
@@ -93,19 +88,19 @@ class PlanGate:
                 del self._entries[item.name]  # it is looked at again
                 known = None
             if note is not None and (known is None or known.reason != note):
-                self._entries[item.name] = _signed(item, note)
+                self._entries[item.name] = signed(item, note)
             elif known is None and reason is not None:
-                self._entries[item.name] = _waived(item, reason)
+                self._entries[item.name] = waived(item, reason)
         return self.checklist()
 
     def sign(self, name: str, note: str) -> Checklist:
         """Sign an item, for good."""
-        return self._answered(_signed(_item(name), note))
+        return self._answered(signed(_item(name), note))
 
     def waive(self, name: str, reason: str) -> Checklist:
         """Let an item be, though it failed."""
         found = self._entries.get(name)
-        return self._answered(_waived(_item(name), reason, found.finding if found else None))
+        return self._answered(waived(_item(name), reason, found.finding if found else None))
 
     def _answered(self, entry: Entry) -> Checklist:
         self._entries[entry.item.name] = entry
@@ -199,7 +194,7 @@ class PlanGate:
         elif kind == "data":
             found = {"data": plan_checks.data(message)}
         elif kind == "model":
-            found = {"disk": plan_checks.disk(message, config, self.loaded.folder)}
+            found = {"disk": plan_checks.disk(message, config, self.project)}
         elif kind == "pass":
             found = {
                 "dummy_pass": plan_checks.dummy_pass(message),
@@ -217,10 +212,10 @@ class PlanGate:
         machine, packages = environment.machine(), environment.requirements()
         found = environment.repository(self.loaded.folder)
         try:
-            write_environment(self.loaded.folder, packages, found)
+            write_environment(self.project, packages, found)
         except OSError as error:
             failed = Finding(
-                "failed", f"{error.filename or self.loaded.folder} cannot be written ({error.strerror})"
+                "failed", f"{error.filename or self.project} cannot be written ({error.strerror})"
             )
             for name in ("environment", "repository"):
                 if name in wanted:
@@ -261,23 +256,10 @@ class PlanGate:
         checklist = self.checklist()
         if self._book.write(checklist, code=self._code) and checklist.passed:
             try:
-                write_plan(self.loaded, checklist)
+                write_plan(self.loaded, checklist, self.project)
             except OSError as error:
-                self._book.trouble = (
-                    f"{error.filename or self.loaded.folder} cannot be written ({error.strerror})"
-                )
+                self._book.trouble = f"{error.filename or self.project} cannot be written ({error.strerror})"
 
 
 def _item(name: str) -> Item:
     return next(item for item in ITEMS if item.name == name)
-
-
-def _signed(item: Item, note: str) -> Entry:
-    return Entry(item, Finding("signed", note), at=iso_time(time.time()), by=signer(), reason=note)
-
-
-def _waived(item: Item, reason: str, found: Finding | None = None) -> Entry:
-    evidence = f"{found.evidence} " if found is not None and found.evidence else ""
-    return Entry(
-        item, Finding("waived", evidence.strip()), at=iso_time(time.time()), by=signer(), reason=reason
-    )

@@ -28,14 +28,15 @@ REPORT = "baseline_results.md"
 CURVES = "learning_curves.png"
 
 
-def write_baseline_results(folder: Path) -> Path:
-    """Write the report and its picture into the run folder; returns the report's path.
+def write_baseline_results(folder: Path, *, redraw: bool = True) -> Path:
+    """Write the report and its picture into the run folder; returns the report's path. `redraw` False: a picture that is
+    there stays.
 
     All numbers come from the run's files. Raises OSError when the report cannot be written; a picture that
     cannot be is said so in the report.
     """
     files = read_run(folder)
-    picture = _write_picture(files)
+    picture = None if not redraw and (folder / CURVES).exists() else _write_picture(files)
     sections = [
         _head(files),
         _configuration(files),
@@ -44,6 +45,7 @@ def write_baseline_results(folder: Path) -> Path:
         _checkpoints(files),
         _curves(files, picture),
         _diagnostics(files),
+        *gates_sections(files),
         _decision(files),
     ]
     path = folder / REPORT
@@ -289,6 +291,31 @@ def _diagnostics(files: RunFiles) -> list[str]:
         if item.get("playbook"):
             lines.append(f"  - playbook: `{_text(item['playbook'])}`")
     return lines
+
+
+def gates_sections(files: RunFiles) -> list[list[str]]:
+    """The gates that were earned for this run and with it, as `run.json` has them; whatever was waived with its reason."""
+    gates = files.run.get("gates")
+    if not isinstance(gates, dict):
+        return []
+    lines = ["## Gates", ""]
+    waived = []
+    for gate, items in gates.items():
+        if not isinstance(items, dict):
+            continue
+        lines += [f"### {_text(gate)}", "", "| item | state | evidence |", "|---|---|---|"]
+        for name, item in items.items():
+            if not isinstance(item, dict):
+                continue
+            state = str(item.get("state"))
+            shown = f"**{_text(state)}**" if state in ("failed", "waived", "open") else _text(state)
+            lines.append(
+                f"| {_text(item.get('title') or name)} | {shown} | {_text(item.get('evidence') or '')} |"
+            )
+            if state == "waived":
+                waived.append(f"- **{_text(name)}** ({_text(gate)}): {_text(item.get('reason'))}")
+        lines.append("")
+    return [[*lines, *(["Waived:", "", *waived] if waived else ["Nothing was waived."])]]
 
 
 def _decision(files: RunFiles) -> list[str]:

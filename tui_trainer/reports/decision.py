@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tui_trainer.reports.run_files import RunFiles, is_finite
 from tui_trainer.session.wording import clean_text, format_metric, format_number, is_share
@@ -16,30 +16,37 @@ LOW_GPU_UTIL = 40.0  # percent
 SMALL_FALL = 0.2  # share of the first training loss
 
 
+Route = Literal["finalize", "diagnose", "diagnose_and_repeat", "by_hand"]
+"""Where a baseline leads: to phase 5; to phase 3; to phase 3 and back to 2; nowhere by itself (there is no target)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where to go: a verdict, the recommended next phase, and the reasons, each a sentence with its numbers."""
+    """Where to go: a verdict, the route, the recommended next phase in words, and the reasons with their numbers."""
 
     verdict: str
     next_phase: str
     reasons: tuple[str, ...]
+    route: Route
 
 
 def decide(files: RunFiles) -> Decision:
     """The decision for a finished baseline."""
     failed = _failures(files)
     if failed:
-        return Decision("FAILED", "Phase 3 (Diagnose), then train the baseline again", tuple(failed))
+        again = "Phase 3 (Diagnose), then train the baseline again"
+        return Decision("FAILED", again, tuple(failed), "diagnose_and_repeat")
     met, sentence = target_met(files)
     critical = [item for item in files.diagnostics if item.get("severity") == "critical"]
     if met and not critical:
-        return Decision("ACCEPTABLE", "Phase 5 (Finalize)", (sentence,))
+        return Decision("ACCEPTABLE", "Phase 5 (Finalize)", (sentence,), "finalize")
     reasons = [sentence]
     reasons += [f"Open critical diagnostic: {clean_text(item.get('code'))}." for item in critical]
     reasons += _weaknesses(files)
     if met is None and not critical and len(reasons) == 1:
-        return Decision("NOT JUDGED", "Set `targets` in the config, or decide by hand", tuple(reasons))
-    return Decision("INSUFFICIENT", "Phase 3 (Diagnose)", tuple(reasons))
+        by_hand = "Set `targets` in the config, or decide by hand"
+        return Decision("NOT JUDGED", by_hand, tuple(reasons), "by_hand")
+    return Decision("INSUFFICIENT", "Phase 3 (Diagnose)", tuple(reasons), "diagnose")
 
 
 def target_met(files: RunFiles) -> tuple[bool | None, str]:

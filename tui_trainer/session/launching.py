@@ -61,7 +61,7 @@ def open_request(options: Options) -> RunRequest | AlreadyDone:
     earlier, checkpoint = _earlier_run(options)
     loaded = load_options(options, earlier)
     if earlier is None and options.resume == "auto" and options.output_dir is None:
-        earlier = _newest_run(loaded.config.name)
+        earlier = newest_run(loaded.config.name)
     lineage = None
     if (
         earlier is not None
@@ -178,7 +178,8 @@ def _earlier_run(options: Options) -> tuple[Path | None, Path | None]:
     return folder, path.resolve()
 
 
-def _newest_run(name: str) -> Path | None:
+def newest_run(name: str) -> Path | None:
+    """The newest run of that name in `checkpoints/`; None where there is none."""
     found = []
     for path in DEFAULT_ROOT.glob("*/run.json"):
         try:

@@ -108,7 +108,7 @@ def create(
     try:
         if path is None:
             made = _missing(DEFAULT_ROOT.absolute())
-            path = _new_default(name)
+            path = new_default(name)
             made = (path.absolute(), *made)
         else:
             made = _missing(path.absolute())
@@ -224,7 +224,8 @@ def _missing(path: Path) -> tuple[Path, ...]:
     return tuple(folder for folder in (path, *path.parents) if not folder.exists())
 
 
-def _new_default(name: str) -> Path:
+def new_default(name: str) -> Path:
+    """A new folder `checkpoints/<name>-<time>`. Raises `OSError`."""
     DEFAULT_ROOT.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{number}" for number in range(2, 1000))):

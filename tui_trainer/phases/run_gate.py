@@ -1,0 +1,91 @@
+"""A gate that is earned with a run: its items are checked against that run's files, its state goes into `gates.yaml`
+and the run's own `run.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from typing import TYPE_CHECKING
+
+from tui_trainer.engine.events import iso_time
+from tui_trainer.engine.manifest import write_atomically
+from tui_trainer.phases.gate import Checklist, Entry, Finding
+from tui_trainer.phases.gate_book import GateBook
+from tui_trainer.phases.signing import signed, waived
+from tui_trainer.phases.standing import aspects
+from tui_trainer.session.run_folder import RUN_JSON, read_run_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from tui_trainer.config.loading import LoadedConfig
+    from tui_trainer.phases.gate import Item
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunGate:
+    """One gate of one run. `loaded`: the run's config, its `folder` is where imports and paths start; `project`: where
+    `gates.yaml` is kept."""
+
+    name: str
+    title: str
+    items: Sequence[Item]
+    loaded: LoadedConfig
+    run: Path
+    project: Path
+
+    def settle(self, check: Callable[[str], Finding]) -> Checklist:
+        """Check what is open (`check` gives the finding of an item by name), take in signatures and waivers, keep it.
+
+        What was earned with this very run is not checked again, what is waived not at all.
+        """
+        book, now = GateBook(self.project), self._aspects()
+        known = book.entries(self.name, self.items, now)
+        gates = self.loaded.config.gates
+        entries = []
+        for item in self.items:
+            entry = known.get(item.name)
+            reason = gates.waive.get(item.name, gates.waive.get("all"))
+            note = gates.sign.get(item.name) if item.signed else None
+            if entry is not None and entry.finding.state == "failed":
+                entry = None  # it is looked at again
+            if note is not None and (entry is None or entry.reason != note):
+                entry = signed(item, note)
+            elif entry is None and reason is not None:
+                entry = waived(item, reason)
+            elif entry is None and not item.signed:
+                entry = Entry(item, check(item.name), at=iso_time(time.time()))
+            entry = entry or Entry(item, Finding("open", ""))
+            entries.append(dataclasses.replace(entry, rested_on={key: now[key] for key in item.rests_on}))
+        checklist = Checklist(self.name, self.title, tuple(entries), run=str(self.run))
+        self.keep(checklist)
+        return checklist
+
+    def keep(self, checklist: Checklist) -> None:
+        """Write the gate into `gates.yaml` and, for reports, into the run's `run.json`, as far as the disk allows."""
+        GateBook(self.project).write(checklist)
+        record = read_run_json(self.run)
+        if record is not None:
+            record["gates"] = {**record.get("gates", {}), **as_record(checklist)}
+            write_atomically(self.run / RUN_JSON, json.dumps(record, indent=1, default=str) + "\n")
+
+    def _aspects(self) -> Mapping[str, str]:
+        record = read_run_json(self.run) or {}
+        return aspects(self.loaded, run=f"{record.get('id')}-{len(record.get('attempts', []))}")
+
+
+def as_record(checklist: Checklist) -> dict[str, dict[str, dict[str, str]]]:
+    """A gate as `run.json` holds it: state, title, evidence and reason of each item, for reports."""
+    return {
+        checklist.gate: {
+            entry.item.name: {
+                "state": entry.finding.state,
+                "title": entry.item.title,
+                "evidence": entry.finding.evidence,
+                "reason": entry.reason,
+            }
+            for entry in checklist.entries
+        }
+    }
