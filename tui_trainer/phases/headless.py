@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tui_trainer.config.errors import RunFolderError, TrainingError, UserError
+from tui_trainer.engine.manifest import write_atomically
 from tui_trainer.phases.baseline import obey_signals, open_baseline
 from tui_trainer.phases.gate_lines import entry_line, missing_lines, route_lines, verdict_lines
 from tui_trainer.session.launching import AlreadyDone, Options, load_options, newest_run
@@ -78,8 +79,7 @@ def _baseline(options: Options, verbose: bool) -> Result:
     """Train, then settle the gate `post_baseline`."""
     if options.run is not None:
         _say(sys.stderr, "--run is for the phases after the baseline; --mode baseline builds on no run.")
-    result, verdict = _train_and_judge(options, verbose)
-    return _with_verdict(result, verdict)
+    return _train_and_judge(options, verbose)[0]
 
 
 def _diagnose(options: Options, _verbose: bool) -> Result:
@@ -148,7 +148,8 @@ def _train_and_judge(
     _tell_gate(verdict.checklist, entries=True, folder=session.folder)
     for line in route_lines(verdict.decision):
         _log(session.folder, line)
-    return result, verdict
+    told = {"gates": _gates(verdict.checklist), "route": verdict.decision.route}
+    return Result(result.exit_code, _completed(session.folder, result.summary | told)), verdict
 
 
 def _train(session: RunSession, *, verbose: bool) -> None:
@@ -166,11 +167,12 @@ def _train(session: RunSession, *, verbose: bool) -> None:
             _say(sys.stderr, f"NOT SAVED: {name}: {why}")
 
 
-def _with_verdict(result: Result, verdict: Verdict | None) -> Result:
-    if verdict is None:
-        return result
-    told = {"gates": _gates(verdict.checklist), "route": verdict.decision.route}
-    return dataclasses.replace(result, summary=result.summary | told)
+def _completed(run: Path, summary: dict[str, Any]) -> dict[str, Any]:
+    """The summary with what came after the training, in `summary.json` too, as far as the disk takes it."""
+    with contextlib.suppress(OSError):
+        text = json.dumps(summary, indent=1, allow_nan=False, default=str) + "\n"
+        write_atomically(run / "summary.json", text)
+    return summary
 
 
 def _diagnosed(run: Path, project: Path | None) -> dict[str, Any]:
