@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tui_trainer.phases.examination import Recheck
 
 from tests.runs import train
 from tui_trainer.phases import baseline_checks as checks
+from tui_trainer.phases.examination import Recheck
 from tui_trainer.reports.run_files import RunFiles
 
 CONFIG = {

@@ -14,6 +14,7 @@ from tui_trainer.engine.manifest import write_atomically
 from tui_trainer.phases.baseline import obey_signals, open_baseline
 from tui_trainer.phases.gate_lines import entry_line, missing_lines, route_lines, verdict_lines
 from tui_trainer.session.launching import AlreadyDone, Options, load_options, newest_run
+from tui_trainer.session.run_folder import RUN_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +137,8 @@ def _train_and_judge(
     else:
         _train(session, verbose=verbose)
         result = Result(session.exit_code, session.summary or {})
-    if not result.summary.get("epochs") or result.exit_code in SIGNALLED:
+    refused = not (session.folder / RUN_JSON).exists()
+    if refused or not result.summary.get("epochs") or result.exit_code in SIGNALLED:
         return result, None
     from tui_trainer.phases.after_baseline import judge_baseline
 
