@@ -245,3 +245,121 @@ def test_names_of_classes_are_printed_on_one_line():
 
     assert class_name(Task("classification", 2, ("a\nb\x1b[31m", "c")), 0) == "a b?[31m"
     assert class_name(Task("classification", 3, None), 2) == "2"
+
+
+ODD = '''
+import torch
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset
+
+def numbers(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+class Dicts(Dataset):
+    """Items as Hugging Face models take them."""
+    inputs = numbers(120, 5)
+    def __len__(self):
+        return len(self.inputs)
+    def __getitem__(self, place):
+        return {"x": self.inputs[place], "labels": (self.inputs[place].sum() > 0).long()}
+
+class OwnLoss(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 2)
+    def forward(self, x, labels=None):
+        logits = self.layer(x)
+        return {"logits": logits, "loss": nn.functional.cross_entropy(logits, labels)}
+
+def positions():
+    inputs = numbers(100, 4, 10)
+    return TensorDataset(inputs, inputs[:, :3].argmax(1))
+
+def several():
+    inputs = numbers(120, 5)
+    return TensorDataset(inputs, inputs[:, :3] * torch.tensor([1.0, 50.0, 5.0]))
+
+def labels():
+    inputs = numbers(120, 5)
+    return TensorDataset(inputs, (inputs[:, :3] > 0).float())
+
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+    def forward(self, x):
+        return self.layer(x)
+
+class Conv(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv1d(4, 3, 3, padding=1)
+    def forward(self, x):
+        return self.layer(x)
+
+def whole_batches(outputs, targets):
+    assert len(outputs) > 1
+    return ((outputs - targets) ** 2).mean()
+'''
+
+
+@pytest.fixture
+def examined(tmp_path):
+    def run(data, model, **changes):
+        name = f"odd_{data.lower()}"
+        (tmp_path / f"{name}.py").write_text(ODD)
+        folder = train_run(
+            tmp_path / "run",
+            data={"target": f"{name}:{data}"},
+            model={"target": f"{name}:{model}"},
+            training={"epochs": 2},
+            **changes,
+        )
+        assert all(item.ok for item in recheck_checkpoints(folder))
+        return examine(folder)
+
+    return run
+
+
+def test_models_with_a_loss_of_their_own_have_scores_by_class(examined):
+    found = examined("Dicts", "OwnLoss")
+    assert found.task == "custom"
+    assert sum(item.support for item in found.classes) == found.samples == 24
+    assert len(found.worst) == 10
+    assert found.worst[0].loss >= found.worst[1].loss
+
+
+def test_classes_by_position_are_counted_by_position(examined):
+    found = examined("positions", "Conv", metrics=[])
+    assert sum(item.support for item in found.classes) == 10 * found.samples
+    assert "by position" in found.notes[0]
+    assert found.worst[0].predicted == ""
+
+
+def test_targets_of_several_columns_are_ranked_by_their_error(examined):
+    found = examined("several", "Layer")
+    assert [item.name for item in found.targets] == ["target 1", "target 2", "target 0"]
+
+
+def test_labels_that_go_together_are_scored_one_by_one(examined):
+    found = examined("labels", "Layer")
+    assert found.task == "multilabel"
+    assert len(found.classes) == 3
+    assert found.matrix == ()
+    right = sum(item.support + item.predicted - 2 * item.correct for item in found.classes)
+    assert 1 - right / (3 * found.samples) == pytest.approx(found.measured["val_accuracy"])
+
+
+def test_a_loss_of_whole_batches_has_no_worst_samples(tmp_path):
+    (tmp_path / "odd_batches.py").write_text(ODD)
+    folder = train_run(
+        tmp_path / "run",
+        data={"target": "odd_batches:several"},
+        model={"target": "odd_batches:Layer"},
+        loss={"target": "odd_batches:whole_batches"},
+        training={"epochs": 1},
+    )
+    found = examine(folder)
+    assert found.worst == ()
+    assert "whole batches" in found.notes[0]
+    assert len(found.targets) == 3

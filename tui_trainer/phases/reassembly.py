@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tui_trainer.config.errors import UserError
+from tui_trainer.data.items import samples_in
 from tui_trainer.data.seeds import untouched_rng
 from tui_trainer.engine.checkpoints import BEST, LAST, load_checkpoint
 from tui_trainer.engine.evaluation import Evaluation, Onlooker, evaluate
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tui_trainer.config.schema import Config
 
 State = dict[str, Any]
+FEW_SAMPLES = 2_000
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ def reassembled(folder: Path) -> Iterator[Reassembled]:
     loaded = load_options(Options(config=folder / CONFIG_YAML))
     with _settings_kept(), untouched_rng(cuda=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        config = _for_looking(loaded.config)
-        parts = assemble(config, load_data(config, loaded.folder), loaded.folder)
+        data = load_data(loaded.config, loaded.folder)
+        parts = assemble(_for_looking(loaded.config, samples_in(data.val)), data, loaded.folder)
         try:
             yield Reassembled(folder, parts, read_manifest(folder / "checkpoints")["files"])
         finally:
@@ -117,11 +119,16 @@ def in_words(error: BaseException) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
-def _for_looking(config: Config) -> Config:
-    """Without what only training needs: compiled kernels, and weights to start from that a checkpoint replaces."""
-    model = config.model.model_copy(update={"init_from": None})
-    training = config.training.model_copy(update={"compile": False})
-    return config.model_copy(update={"model": model, "training": training})
+def _for_looking(config: Config, samples: int) -> Config:
+    """Without what only training needs: compiled kernels, weights to start from that a checkpoint replaces, and loader
+    workers, where reading `samples` takes less time than starting them (batches are the same either way)."""
+    changed = {
+        "model": config.model.model_copy(update={"init_from": None}),
+        "training": config.training.model_copy(update={"compile": False}),
+    }
+    if samples <= FEW_SAMPLES:
+        changed["data"] = config.data.model_copy(update={"num_workers": 0})
+    return config.model_copy(update=changed)
 
 
 @contextmanager

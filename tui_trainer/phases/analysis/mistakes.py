@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tui_trainer.config.wording import printable
 from tui_trainer.data.dataset import ArrayDataset
@@ -67,6 +68,7 @@ class Witness:
         self.expected: list[Tensor] = []
         self.confidence: list[Tensor] = []
         self.odd = False
+        self.by_position = False
         self.unknown_losses = False
 
     def take(self, batch: Batch) -> None:
@@ -99,24 +101,28 @@ class Witness:
 
     def _compare(self, outputs: Tensor, targets: Tensor) -> None:
         kind = self._task.kind
-        if kind == "classification" and outputs.ndim == 2 and outputs.shape[1] > 1:
-            labels = targets.flatten() if targets.numel() == len(targets) else targets
-            if labels.ndim == 1:
-                shares = outputs.softmax(1)
-                self._keep(outputs.argmax(1), labels.long(), shares.amax(1))
-                return
+        if kind == "classification" or (kind == "custom" and _are_classes(outputs, targets)):
+            self._compare_classes(outputs, targets)
         elif kind == "binary" and outputs.numel() == targets.numel() == len(outputs):
             share = outputs.flatten().sigmoid()
             named = share > 0.5
             self._keep(named.long(), (targets.flatten() > 0.5).long(), torch.where(named, share, 1 - share))
-            return
         elif kind == "multilabel" and outputs.shape == targets.shape:
             self._keep((outputs > 0).long().flatten(1), (targets > 0.5).long().flatten(1), None)
-            return
         elif kind == "regression" and outputs.numel() == targets.numel():
             self._keep(outputs.reshape(len(outputs), -1), targets.reshape(len(targets), -1).float(), None)
+        else:
+            self.odd = True
+
+    def _compare_classes(self, outputs: Tensor, targets: Tensor) -> None:
+        """Logits `[n, classes]` with labels of n, or `[n, classes, …]` with labels `[n, …]`, then by position."""
+        labels = targets.flatten() if targets.numel() == len(targets) else targets
+        if outputs.ndim < 2 or outputs.shape[1] < 2 or labels.shape != outputs[:, 0].shape:
+            self.odd = True
             return
-        self.odd = True
+        self.by_position = self.by_position or labels.ndim > 1
+        shares = outputs.softmax(1).amax(1).flatten()
+        self._keep(outputs.argmax(1).flatten(), labels.flatten().long(), shares)
 
     def _keep(self, predicted: Tensor, expected: Tensor, confidence: Tensor | None) -> None:
         self.predicted.append(predicted.cpu())
@@ -130,8 +136,11 @@ class Witness:
             values = self._loss.by_sample(outputs, targets)
             if values is not None and values.shape == (count,):
                 return values.detach().float().cpu()
-            own = self._loss.prefers_own and own_loss(outputs) is not None  # one number for the whole batch
-            if self._left >= count and not own:
+            if self._loss.prefers_own and own_loss(outputs) is not None:  # one number for the whole batch
+                values = functional.cross_entropy(main_output(outputs).float(), targets, reduction="none")
+                if values.shape == (count,):
+                    return values.cpu()
+            elif self._left >= count:
                 self._left -= count
                 return self._one_by_one(outputs, targets, rows, count)
         except Exception:  # a user's loss may ask for whole batches
@@ -165,6 +174,10 @@ def mistakes(witness: Witness, data: DataSplits, worst: int) -> Mistakes:
         found = _of_numbers(predicted, expected, witness, data)
         words = [_numbers_in_words(item) for item in (expected, predicted)]
         found.worst = _worst(witness, data, worst, lambda k: (words[0](k), words[1](k), None))
+    elif witness.by_position:
+        found = _of_classes(predicted, expected, data.task)
+        notes.append("Classes are counted by position, several in each sample.")
+        found.worst = _worst(witness, data, worst, lambda _: ("", "", None))
     elif kind == "multilabel":
         found = _of_labels(predicted, expected, data.task)
         found.worst = _worst(
@@ -188,6 +201,14 @@ def mistakes(witness: Witness, data: DataSplits, worst: int) -> Mistakes:
         )
     found.notes = (*notes, *found.notes)
     return found
+
+
+def _are_classes(outputs: Tensor, targets: Tensor) -> bool:
+    """Whether a task that nobody named is plainly one of classes: logits of several, and a whole number a sample."""
+    whole = not targets.dtype.is_floating_point and targets.ndim == 1
+    if outputs.ndim != 2 or outputs.shape[1] < 2 or not whole or len(targets) != len(outputs):
+        return False
+    return bool(((targets >= 0) & (targets < outputs.shape[1])).all())
 
 
 def class_name(task: Task, number: int) -> str:
