@@ -54,7 +54,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "table.yaml").write_text(TABLE)
     for name in ("samples.csv", "own_model.py"):
         os.utime(folder / name, (1e9, 1e9))
-    train("--config", "table.yaml", "--output-dir", "run", "--waive", "all=a test", cwd=folder)
+    train("--config", "table.yaml", "--output-dir", "run", cwd=folder)
     return folder
 
 
@@ -100,7 +100,7 @@ def said(found: Verification) -> str:
 
 
 def test_the_bundled_digits_come_out_identical_and_nothing_in_the_run_changes(tmp_path: Path) -> None:
-    train("--output-dir", "run", "--set", "training.epochs=2", "--waive", "all=a test", cwd=tmp_path)
+    train("--output-dir", "run", "--set", "training.epochs=2", cwd=tmp_path)
     before = content(tmp_path / "run")
     done = subprocess.run(
         [sys.executable, "-m", "tui_trainer", "verify", "run", "--json"],
@@ -139,9 +139,25 @@ def test_a_run_that_was_stopped_within_an_epoch_is_trained_again_up_to_there(tmp
 def test_a_run_that_was_interrupted_and_resumed_is_identical(tmp_path: Path) -> None:
     first = Watched(tmp_path / "run", {PER_EPOCH + 3: [("stop", {})]})
     first.train()
-    train("--output-dir", "run", "--resume", "auto", "--waive", "all=a test", cwd=tmp_path)
+    train("--output-dir", "run", "--resume", "auto", cwd=tmp_path)
     assert len(read_json(first.folder / "run.json")["attempts"]) == 2
     assert verify(first.folder).verdict == "identical"
+
+
+def test_a_run_is_trained_again_with_as_many_threads_as_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They decide the last digits; what they are in the shell of today must not."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setitem(ENVIRONMENT, name, "2")
+    wide = ("--set", "data.batch_size=256", "--set", "model.args.hidden=[2048]", "--set", "training.epochs=2")
+    train("--output-dir", "run", *wide, cwd=tmp_path)
+    assert read_json(tmp_path / "run" / "run.json")["attempts"][0]["cpu_threads"] == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    found = verify(tmp_path / "run")
+    assert (found.verdict, found.remarks) == ("identical", ())
+    edit_json(tmp_path / "run" / "run.json", lambda record: record["attempts"][0].pop("cpu_threads"))
+    assert "did not record its number of CPU threads" in said(verify(tmp_path / "run"))
 
 
 # ── what was done to a run is done again ────────────────────────────────────────────────────────────────────

@@ -142,6 +142,7 @@ def _retrain(course: Course, out: Path) -> dict[str, Any]:
     """Train the run's course in a fresh process; its result. Raises `CannotVerify`."""
     plan = {
         "config_folder": str(course.config_folder),
+        "threads": course.threads[-1] if course.threads else None,
         "stages": [stage.to_json() for stage in course.stages],
     }
     (out / PLAN).write_text(json.dumps(plan), encoding="utf-8")
@@ -262,6 +263,13 @@ def _remarks(course: Course, result: Mapping[str, Any], *, rows_left: int) -> li
         remarks.append(
             "Memory ran out in one of the two, so batches were taken in pieces of another size: last digits may differ."
         )
+    if len(set(course.threads)) > 1:
+        numbers = ", ".join(map(str, course.threads))
+        remarks.append(
+            f"The run went on with other numbers of CPU threads ({numbers}); last digits may differ."
+        )
+    if not course.threads:
+        remarks.append("The run did not record its number of CPU threads, which decides last digits.")
     if not course.config.deterministic:
         remarks.append("The config has deterministic: false; small differences are to be expected.")
     return remarks

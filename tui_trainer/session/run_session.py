@@ -216,6 +216,7 @@ class RunSession:
             seeds = reproducibility_facts(config.seed)
             context = self._judge.watch_over(trainer, self.request.loaded.folder)
             self._attempt.begin(trainer)
+            self._note_threads()
             self._tell_what_is_wrong(remarks)
             self._announce(trainer, facts(parts, seeds), context)
             spare_what_is_imported()
@@ -238,6 +239,14 @@ class RunSession:
                 self._ending.not_saved |= checkpointer.failed
             finally:
                 trainer.parts.close()
+
+    def _note_threads(self) -> None:
+        """How sums are divided among threads decides their last digits: a run that is trained again needs the number."""
+        import torch
+
+        self.request.folder.attempt["cpu_threads"] = torch.get_num_threads()
+        with contextlib.suppress(OSError):
+            self.request.folder.update()
 
     def _rebuilder(self, trainer: Trainer) -> Rebuild:
         """What makes a trainer for another config beside `trainer`, which has to stay as it is until that is done."""

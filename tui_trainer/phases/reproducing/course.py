@@ -75,6 +75,13 @@ class Course:
     stages: tuple[Stage, ...]
     replayed: tuple[str, ...]
 
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """How many CPU threads torch had, attempt by attempt, as far as the run's record tells."""
+        attempts = self.record["attempts"]
+        found = [item.get("cpu_threads") for item in attempts if isinstance(item, dict)]
+        return tuple(number for number in found if isinstance(number, int) and number > 0)
+
 
 def read_course(folder: Path) -> Course:
     """The course of the run in `folder`, which is read and nothing more.

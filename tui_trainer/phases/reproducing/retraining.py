@@ -225,6 +225,14 @@ def _say(text: str) -> None:
     print(f"[VERIFY] {text}", file=sys.stderr, flush=True)
 
 
+def _use_threads(number: int | None) -> None:
+    """As many as the run had: they decide how sums are divided, and so their last digits."""
+    import torch
+
+    if number is not None:
+        torch.set_num_threads(number)
+
+
 def main(out: Path, lifeline: int) -> int:
     """Train the plan in `out`; exit code 0 where `result.json` was written. `lifeline`: the descriptor of a pipe by
     whose end this process knows that its starter is gone."""
@@ -233,6 +241,7 @@ def main(out: Path, lifeline: int) -> int:
     stages = [Stage.from_json(item) for item in plan["stages"]]
     started = time.monotonic()
     try:
+        _use_threads(plan["threads"])
         result = Retraining(stages, Path(plan["config_folder"]), out).run()
     except UserError as error:
         result = {"error": str(error)}
