@@ -12,6 +12,7 @@ import yaml
 
 from tests.runs import train
 from tui_trainer.phases import baseline_checks as checks
+from tui_trainer.phases.after_baseline import judge_baseline
 from tui_trainer.phases.examination import Recheck
 from tui_trainer.reports.run_files import RunFiles
 
@@ -81,7 +82,7 @@ def test_a_loss_that_was_not_finite_is_named() -> None:
         (2.0, {"gpu_util": 5.0}, "not_applicable"),
         (20.0, {"gpu_util": 75.0}, "passed"),
         (20.0, {"gpu_util": 57.0}, "failed"),
-        (20.0, {"gpu_util": 30.0}, "failed"),
+        (20.0, {"gpu_util": 45.0}, "failed"),
         (20.0, {"data_wait": 0.1}, "passed"),
         (20.0, {"data_wait": 0.6}, "failed"),
         (20.0, {}, "not_applicable"),
@@ -131,3 +132,15 @@ def test_a_run_is_judged_by_its_files_and_its_report_tells(tmp_path: Path) -> No
     stored = yaml.safe_load((tmp_path / "gates.yaml").read_text())["gates"][checks.GATE]
     assert stored["run"].endswith("run")
     assert stored["items"]["decision"]["reason"] == "as routed"
+
+
+def test_a_periodic_checkpoint_that_was_deleted_shuts_the_gate(tmp_path: Path) -> None:
+    config = CONFIG | {"checkpoint": {"checkpoint_every_n_epochs": 1}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    train("--config", "c.yaml", "--output-dir", "run", "--waive", "two_runs=slow", cwd=tmp_path, gate=True)
+    run = tmp_path / "run"
+    assert judge_baseline(run).checklist.passed
+    (run / "checkpoints" / "checkpoint_epoch_1.pt").unlink()
+    checklist = judge_baseline(run).checklist
+    assert [entry.item.name for entry in checklist.missing] == ["checkpoints"]
+    assert "checkpoint_epoch_1.pt" in checklist.missing[0].finding.evidence

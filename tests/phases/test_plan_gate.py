@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import yaml
 
 from tests.runs import train
 from tui_trainer.config.loading import LoadedConfig, load_config
+from tui_trainer.phases import environment, plan_checks
 from tui_trainer.phases.gate import Checklist
 from tui_trainer.phases.gate_book import GateBook
+from tui_trainer.phases.manifest import write_environment
 from tui_trainer.phases.plan import PlanGate
 from tui_trainer.phases.plan_checks import GATE, ITEMS
 
@@ -157,6 +160,106 @@ def test_overlapping_sets_fail_with_their_numbers(tmp_path: Path, val: str, test
     checklist = PlanGate(loaded).run()
     assert states(checklist)["splits"] == "failed"
     assert said in evidence(checklist, "splits")
+
+
+UNSEEDED_WORKER = """
+import os
+import torch
+from torch.utils.data import Dataset
+
+class Noisy(Dataset):
+    def __len__(self):
+        return 200
+
+    def __getitem__(self, index):
+        noise = int.from_bytes(os.urandom(2), "little") / 65536
+        return torch.full((4,), index / 200) + noise, index % 2
+
+def make():
+    return Noisy()
+"""
+
+
+def test_a_loader_worker_with_randomness_of_its_own_is_found(tmp_path: Path) -> None:
+    (tmp_path / "noisy_worker.py").write_text(UNSEEDED_WORKER)
+    data = {"target": "noisy_worker:make", "batch_size": 16, "num_workers": 1}
+    checklist = PlanGate(load(tmp_path, data=data)).run()
+    assert states(checklist)["two_runs"] == "failed"
+    assert "losses from batch 1 on" in evidence(checklist, "two_runs")
+
+
+ODD_NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_features, num_classes, unused=False, broken=False):
+        super().__init__()
+        self.used = nn.Linear(in_features, num_classes)
+        self.forgotten = nn.Linear(3, 3) if unused else None
+        self.broken = broken
+
+    def forward(self, x):
+        outputs = self.used(x)
+        return outputs * torch.log(torch.tensor(-1.0)) if self.broken and self.training else outputs
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"unused": True}, "2 parameters get no gradient: forgotten.weight"),
+        ({"broken": True}, "The loss of one pass is nan"),
+    ],
+)
+def test_the_dummy_pass_finds_what_could_not_train(tmp_path: Path, args: dict[str, bool], said: str) -> None:
+    (tmp_path / "odd_net.py").write_text(ODD_NET)
+    loaded = load(tmp_path, model={"target": "odd_net:Net", "args": args}, gates={"waive": {"two_runs": "-"}})
+    checklist = PlanGate(loaded).run()
+    assert states(checklist)["dummy_pass"] == "failed"
+    assert said in evidence(checklist, "dummy_pass")
+
+
+def test_too_little_room_for_the_checkpoints(tmp_path: Path) -> None:
+    config = load(tmp_path, training={"epochs": 20}).config
+    message = {"checkpoint_bytes": 10**15}
+    finding = plan_checks.disk(message, config, tmp_path)
+    assert finding.state == "failed"
+    assert finding.details["checkpoints"] == 4 + 1 + 1
+    assert plan_checks.disk({"checkpoint_bytes": 1000}, config, tmp_path).state == "passed"
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ("-c", "user.name=A", "-c", "user.email=a@b.c")
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_code_version_is_commit_and_patch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert plan_checks.repository(environment.repository(tmp_path)).state == "not_applicable"
+    git(tmp_path, "init", "-q")
+    (tmp_path / "net.py").write_text("one = 1\n")
+    with pytest.raises(environment.NoAnswer, match="none was made yet"):
+        environment.repository(tmp_path)
+    git(tmp_path, "add", "net.py")
+    git(tmp_path, "commit", "-q", "-m", "first")
+    (tmp_path / "net.py").write_text("two = 2\n")
+    (tmp_path / "new.py").touch()
+    found = environment.repository(tmp_path)
+    assert found is not None
+    assert "+two = 2" in found.patch
+    assert found.untracked == 1
+    write_environment(tmp_path, "numpy==1\n", found)
+    assert "+two = 2" in (tmp_path / "reproducibility" / "uncommitted.patch").read_text()
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(environment.NoAnswer, match="no git command"):
+        environment.repository(tmp_path)
+
+
+def test_a_repository_that_cannot_be_asked_shuts_the_gate(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")  # without a commit
+    waived = {"waive": {item.name: "-" for item in ITEMS if item.name != "repository"}}
+    checklist = PlanGate(load(tmp_path, gates=waived)).run()
+    assert [entry.item.name for entry in checklist.missing] == ["repository"]
 
 
 def test_waiving_needs_a_reason_which_stays_on_record(tmp_path: Path) -> None:

@@ -95,13 +95,22 @@ def _direct_url(package: metadata.Distribution) -> str | None:
     return str(content["url"]) if isinstance(content, dict) and "url" in content else None
 
 
+class NoAnswer(Exception):
+    """There is a repository, but git does not tell its state."""
+
+
 def repository(folder: Path) -> Repository | None:
-    """The repository that `folder` is in; None outside one, or without git."""
-    if shutil.which("git") is None:
+    """The repository that `folder` is in; None outside one. Raises `NoAnswer`."""
+    inside = any((place / ".git").exists() for place in (folder, *folder.parents))
+    if not inside:
         return None
+    if shutil.which("git") is None:
+        raise NoAnswer("this folder is in a git repository, but there is no git command to ask")
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
-        return None
+        raise NoAnswer(
+            "git does not name a commit: none was made yet, or the repository belongs to somebody else"
+        )
     status = _git(folder, "status", "--porcelain", "--untracked-files=normal") or ""
     patch = _git(folder, "diff", "HEAD", "--binary", "--no-color", "--no-ext-diff") or ""
     return Repository(

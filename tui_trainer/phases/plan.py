@@ -210,7 +210,11 @@ class PlanGate:
 
         self._work_on(wanted & {"environment", "repository"})
         machine, packages = environment.machine(), environment.requirements()
-        found = environment.repository(self.loaded.folder)
+        found, why_not = None, ""
+        try:
+            found = environment.repository(self.loaded.folder)
+        except environment.NoAnswer as error:
+            why_not = str(error)
         try:
             write_environment(self.project, packages, found)
         except OSError as error:
@@ -228,7 +232,8 @@ class PlanGate:
             }
             self._found("environment", plan_checks.environment(machine, platform, count))
         if "repository" in wanted:
-            self._found("repository", plan_checks.repository(found))
+            failed = Finding("failed", why_not)
+            self._found("repository", failed if why_not else plan_checks.repository(found))
 
     # ── keeping ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -40,7 +40,7 @@ ITEMS = (
     ),
     Item(
         "repository", "The code's version is captured",
-        "Make the project folder writable; commit your changes so that the record needs no patch.",
+        "Commit what there is; install git where the repository was copied without it; make the project folder writable.",
         rests_on=("code", "config"),
     ),
     Item(

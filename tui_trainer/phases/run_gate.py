@@ -13,7 +13,7 @@ from tui_trainer.engine.manifest import write_atomically
 from tui_trainer.phases.gate import Checklist, Entry, Finding
 from tui_trainer.phases.gate_book import GateBook
 from tui_trainer.phases.signing import signed, waived
-from tui_trainer.phases.standing import aspects
+from tui_trainer.phases.standing import aspects, digest
 from tui_trainer.session.run_folder import RUN_JSON, read_run_json
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class RunGate:
 
     def _aspects(self) -> Mapping[str, str]:
         record = read_run_json(self.run) or {}
-        return aspects(self.loaded, run=f"{record.get('id')}-{len(record.get('attempts', []))}")
+        files = {path.name: path.stat().st_size for path in (self.run / "checkpoints").glob("*.pt")}
+        return aspects(self.loaded, run=digest([record.get("id"), len(record.get("attempts", [])), files]))
 
 
 def as_record(checklist: Checklist) -> dict[str, dict[str, dict[str, str]]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tui_trainer.engine import events
 from tui_trainer.engine.commands import Command, CommandQueue
 from tui_trainer.session.automatic import AutomaticRepair
+from tui_trainer.session.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,6 +56,7 @@ class Judge:
         self._unanswered: dict[str, float] = {}
         self._paused_for = ""
         self._repair = AutomaticRepair()
+        self._pace = Pace(request.loaded.config)
 
     @property
     def policy(self) -> str:
@@ -126,6 +128,8 @@ class Judge:
     def emit(self, event: events.Event) -> None:
         """Pass `event` on, and see what follows from it."""
         self._stream.emit(event)
+        if (warning := self._pace.observe(event)) is not None:
+            self._log("warning", warning)
         if isinstance(event, events.CommandHandled):
             self._note_command(event)
         elif isinstance(event, events.DiagnosticRaised):
