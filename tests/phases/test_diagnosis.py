@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.phases.trained_runs import crashed, train_run
+from tests.phases.trained_runs import crashed, overfitting, train_run
 from tui_trainer.config.errors import RunFolderError
 from tui_trainer.config.hashing import differing_keys
 from tui_trainer.config.loading import load_config, parse_config
@@ -327,6 +327,20 @@ def test_the_gate_fails_where_something_is_missing(trained):
     assert states(replace(found, symptoms=unmatched))["evidence"] == "failed"
     broken = replace(found.preview, text="optimizer: {learning_rate: -1}")
     assert states(replace(found, preview=broken))["preview"] == "failed"
-    assert states(replace(found, reasons=()))["decision"] == "failed"
+    assert states(replace(found, reasons=()))["next_step"] == "failed"
     met = replace(diagnose_phase(trained("healthy"), examination=NOT_LOOKED), recommendations=(), causes=())
     assert set(states(met).values()) <= {"passed", "not_applicable"}
+
+
+def test_the_items_of_the_gate_are_those_of_no_other():
+    """Signatures and waivers go by the item's name alone."""
+    from tui_trainer.phases import baseline_checks, plan_checks
+
+    others = {item.name for item in (*baseline_checks.ITEMS, *plan_checks.ITEMS)}
+    assert not others & {item.name for item, _ in ITEMS}
+
+
+def test_the_configs_own_threshold_says_what_a_wide_gap_is(tmp_path):
+    thresholds = {"overfitting": {"gap": 0.9, "rise": 9}}
+    run = overfitting(tmp_path / "wide", diagnostics={"thresholds": thresholds})
+    assert diagnose_phase(run, examination=NOT_LOOKED).fit.verdict != "overfitting"

@@ -55,7 +55,7 @@ def healthy(folder: Path) -> Path:
     return train_run(folder, training={"epochs": 8}, targets=TARGET)
 
 
-def overfitting(folder: Path) -> Path:
+def overfitting(folder: Path, **changes: Any) -> Path:
     """Few samples with much noise, a model that learns them by heart."""
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(260, 20)).astype(np.float32)
@@ -68,6 +68,7 @@ def overfitting(folder: Path) -> Path:
         training={"epochs": 20},
         early_stopping={"enabled": False},
         targets={"metric": "val_accuracy", "at_least": 0.95},
+        **changes,
     )
 
 

@@ -113,6 +113,6 @@ ITEMS: tuple[tuple[Item, Callable[[PhaseDiagnosis], Finding]], ...] = (
         recommendations,
     ),
     (_item("preview", "The config for phase 4 is valid"), preview),
-    (_item("decision", "A decision: deploy, optimize or debug"), decision),
+    (_item("next_step", "A decision: deploy, optimize or debug"), decision),
 )
 """The items and how each is checked, in order."""

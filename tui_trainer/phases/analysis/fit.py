@@ -101,7 +101,7 @@ def _verdict(
         return "unknown", "No epoch was finished."
     gap = read_gap(files, None)
     told = {item.code: item.message for item in problems if item.open and item.severity != "info"}
-    over = _overfitting(gap, told)
+    over = _overfitting(gap, wide_gap(files), told)
     if over:
         return "overfitting", over
     under = None if met else _underfitting(files, now, told)
@@ -112,9 +112,15 @@ def _verdict(
     return "good", _good(gap)
 
 
-def _overfitting(gap: Gap | None, told: Mapping[str, str]) -> str | None:
-    if gap is not None and gap.final > WIDE_GAP:
-        return f"In the last epoch {gap_in_words(gap)}: more than {WIDE_GAP * 100:.0f} points."
+def wide_gap(files: RunFiles) -> float:
+    """From which gap on a run overfits: 15 points, or what the config's thresholds say of the rule `overfitting`."""
+    given = files.setting("diagnostics.thresholds.overfitting.gap")
+    return float(given) if isinstance(given, (int, float)) and not isinstance(given, bool) else WIDE_GAP
+
+
+def _overfitting(gap: Gap | None, limit: float, told: Mapping[str, str]) -> str | None:
+    if gap is not None and gap.final > limit:
+        return f"In the last epoch {gap_in_words(gap)}: more than {limit * 100:.0f} points."
     return told.get("overfitting")
 
 

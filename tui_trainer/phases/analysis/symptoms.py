@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tui_trainer.phases.analysis.curves import STILL
 from tui_trainer.phases.analysis.evidence import FAILED, UNSTABLE
-from tui_trainer.phases.analysis.fit import WIDE_GAP
+from tui_trainer.phases.analysis.fit import wide_gap
 from tui_trainer.phases.analysis.gradients import FILE as GRADIENTS
 from tui_trainer.phases.analysis.gradients import LARGE, SMALL_RATIO
 from tui_trainer.phases.analysis.profile import DATA_BOUND, IDLE_GPU
@@ -145,26 +145,23 @@ def _late(e: Evidence, sign: str, *, still: bool) -> Symptom:
 
 
 def _gap(e: Evidence) -> Symptom:
-    gap = e.curves.gap
+    gap, limit = e.curves.gap, wide_gap(e.files)
+    sign = f"training better than validation by more than {limit * 100:.0f} points"
     if gap is None:
-        return Symptom(f"a gap of more than {WIDE_GAP * 100:.0f} points", False, "no metric to tell", CSV)
-    return Symptom(
-        f"training better than validation by more than {WIDE_GAP * 100:.0f} points",
-        gap.final > WIDE_GAP,
-        f"{_points(gap.metric, gap.final)} in {clean_text(gap.metric, limit=60)}, last epoch",
-        CSV,
-    )
+        return Symptom(sign, False, "no metric to tell", CSV)
+    shown = f"{_points(gap.metric, gap.final)} in {clean_text(gap.metric, limit=60)}, last epoch"
+    return Symptom(sign, gap.final > limit, shown, CSV)
 
 
 def _small_gap(e: Evidence) -> Symptom:
-    gap = e.curves.gap
-    shown = "no metric to tell" if gap is None else f"{_points(gap.metric, gap.final)} in {gap.metric}"
-    return Symptom(
-        f"a gap of no more than {WIDE_GAP * 100:.0f} points",
-        gap is not None and gap.final <= WIDE_GAP,
-        shown,
-        CSV,
+    gap, limit = e.curves.gap, wide_gap(e.files)
+    shown = (
+        "no metric to tell"
+        if gap is None
+        else f"{_points(gap.metric, gap.final)} in {clean_text(gap.metric, limit=60)}"
     )
+    matched = gap is not None and gap.final <= limit
+    return Symptom(f"a gap of no more than {limit * 100:.0f} points", matched, shown, CSV)
 
 
 def _gap_since(e: Evidence) -> Symptom:
