@@ -24,6 +24,8 @@ def checklist(**states: Any) -> Checklist:
 class World:
     """Baselines that end as `routes` say, one after the other."""
 
+    decision = "optimize"
+
     def __init__(self, folder: Path, *routes: Route, gate: Checklist | None = None) -> None:
         self.folder, self.routes, self.gate = folder, list(routes), gate or checklist()
         self.trained: list[Options] = []
@@ -37,7 +39,12 @@ class World:
 
     def diagnose(self, run: Path, _project: Path) -> dict[str, Any]:
         change = {"title": "lower", "changes": {"optimizer.learning_rate": {"from": 1.0, "to": 0.1}}}
-        return {"decision": "debug", "issue": {"code": "nan_loss"}, "recommendations": [change], "run": run}
+        return {
+            "decision": self.decision,
+            "issue": {"code": "nan_loss"},
+            "recommendations": [change],
+            "run": run,
+        }
 
     def run(self) -> tuple[int, dict[str, Any]]:
         options = Options(output_dir=self.folder, overrides=("seed=1",))
@@ -70,6 +77,13 @@ def test_one_that_broke_is_repeated_with_the_first_recommendation_at_most_twice(
     ]
     assert world.trained[1].overrides == ("seed=1", "optimizer.learning_rate=0.1")
     assert summary["exit_code"] == 3
+
+
+def test_one_that_learned_nothing_is_repeated_whatever_its_route(tmp_path: Path) -> None:
+    world = World(tmp_path, "diagnose", "diagnose", "diagnose")
+    world.decision = "debug"
+    assert world.run()[0] == 3
+    assert len(world.trained) == 3
 
 
 def test_one_that_was_mended_goes_on(tmp_path: Path) -> None:

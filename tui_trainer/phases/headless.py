@@ -68,7 +68,8 @@ def _plan(options: Options, _verbose: bool) -> Result:
     gate = PlanGate(load_options(options), on_change=_Teller())
     checklist = gate.run()
     if gate.blocked is not None:
-        raise TrainingError(gate.blocked)
+        what = gate.blocked.partition(" Nothing was trained.")[0]
+        raise TrainingError(f"{what} Mend the data (see diagnostics/data_quality.md).")
     _tell_gate(checklist)
     if gate.trouble is not None:
         _say(sys.stderr, f"[GATE] {gate.trouble}")

@@ -59,7 +59,7 @@ class Pipeline:
             self._say("[PHASE] 3 Diagnose")
             diagnosis = self._diagnose(run, self._project)
             self._note("diagnose", run, decision=diagnosis["decision"], issue=diagnosis["issue"]["code"])
-            if verdict.decision.route != "diagnose_and_repeat":
+            if verdict.decision.route != "diagnose_and_repeat" and diagnosis["decision"] != "debug":
                 return self._next_phase(verdict, result)
             changes = diagnosis["recommendations"][0]["changes"] if diagnosis["recommendations"] else {}
             if not changes or number > MOST_REPEATS:
