@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.diagnostics.synthetic import TEN_CLASSES, epochs, facts_of, raised, told
+from tests.diagnostics.synthetic import TEN_CLASSES, epoch, epochs, facts_of, raised, told
+from tui_trainer.engine.events import Event
 
 CODE = "oscillating_loss"
 CLASSES = facts_of()
@@ -64,6 +67,52 @@ def test_losses_below_zero_are_measured_by_their_swings() -> None:
     assert told(CODE, theirs, epochs([-1.0, -1.9, -0.8, -1.8, -0.9, -2.0, -0.7, -1.9]))
 
 
+VAL_SWINGS = [0.4, 0.7, 0.35, 0.75, 0.4, 0.7, 0.36, 0.72, 0.41]
+
+
+def validated(
+    losses: list[float], accuracy: float, *, train: float = 0.4, fall: float = 0.001, rate: float = 1.0
+) -> list[Event]:
+    """A calm train loss, falling by `fall`, beside a validation loss; the learning rate times `rate` each epoch."""
+    made = [
+        epoch(n + 1, train - fall * n, rate=1e-3 * rate**n, train_accuracy=0.88) for n in range(len(losses))
+    ]
+    return [
+        replace(event, metrics=event.metrics | {"val_loss": loss, "val_accuracy": accuracy})
+        for event, loss in zip(made, losses, strict=True)
+    ]
+
+
+def test_validation_alone_may_swing() -> None:
+    (found,) = told(CODE, CLASSES, validated(VAL_SWINGS, 0.8))
+    assert (found.severity, found.epoch, found.evidence["column"]) == ("warning", 7, "val_loss")
+    assert found.message.startswith("The validation loss swings by ")
+    assert found.fixes[0]["checkpoint"] == "best"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        validated(VAL_SWINGS, 0.93),
+        validated([loss - 0.02 * n for n, loss in enumerate(VAL_SWINGS)], 0.8),
+        validated([0.4, 0.44, 0.39, 0.45, 0.4, 0.44, 0.39, 0.45], 0.8),
+        validated(VAL_SWINGS, 0.8, train=0.1),
+        validated(VAL_SWINGS, 0.8, rate=1.1),
+        validated(VAL_SWINGS, 0.8, train=0.6, fall=0.03),
+    ],
+    ids=[
+        "as good as a linear model",
+        "still falling",
+        "scatter",
+        "overfitting",
+        "a rate that rises",
+        "the train loss falls",
+    ],
+)
+def test_validation_that_swings_and_hurts_nobody(events: list[Event]) -> None:
+    assert told(CODE, CLASSES, events) == []
+
+
 def test_swings_of_before_a_fix_do_not_count() -> None:
     from tests.diagnostics.synthetic import watch
 
@@ -83,7 +132,7 @@ def test_where_nothing_was_ever_learned_training_starts_anew() -> None:
 
 
 def test_thresholds_can_be_set() -> None:
-    assert told(CODE, CLASSES, epochs(SWINGS, 0.55), {"amplitude": 0.9}) == []
+    assert told(CODE, CLASSES, epochs(SWINGS, 0.55), {"amplitude": 0.9, "val_amplitude": 0.9}) == []
     assert told(CODE, CLASSES, epochs(SWINGS, 0.55), {"epochs": 11}) == []
 
 
