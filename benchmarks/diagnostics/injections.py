@@ -130,7 +130,7 @@ def inject(count: int, seed: int) -> dict[str, Any]:
                 plan.step, plan.state = 0, None  # what passed before was no training
             emit(event)
 
-        session.stream.emit = begins  # type: ignore[method-assign]
+        session.stream.emit = begins  # type: ignore[method-assign]  # by the training thread, at once
         session.start()
         session.wait()
         model = session._trainer.parts.model if session._trainer else None  # noqa: SLF001 (to compare weights)

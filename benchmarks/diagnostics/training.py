@@ -47,7 +47,7 @@ class Recorded(RunSession):
             self.seen.append(event)
             emit(event)
 
-        self.stream.emit = keep  # type: ignore[method-assign]
+        self.stream.emit = keep  # type: ignore[method-assign]  # a subscriber may miss intermediate points
 
     def start(self) -> None:
         """Begin, without a writer process."""
@@ -68,11 +68,11 @@ def scratch() -> Iterator[Path]:
 def _watchdog_every(seconds: float | None) -> Iterator[None]:
     before = watchdog._INTERVAL_S  # noqa: SLF001 (five seconds are too long for a run of three)
     if seconds is not None:
-        watchdog._INTERVAL_S = seconds  # noqa: SLF001
+        watchdog._INTERVAL_S = seconds  # noqa: SLF001 (as above)
     try:
         yield
     finally:
-        watchdog._INTERVAL_S = before  # noqa: SLF001
+        watchdog._INTERVAL_S = before  # noqa: SLF001 (as above)
 
 
 def run(case: Case, *, on_trigger: str = "report") -> Outcome:
