@@ -238,7 +238,7 @@ class RunSession:
                 checkpointer.close()
                 self._ending.not_saved |= checkpointer.failed
             finally:
-                trainer.parts.close()
+                (self._parts or parts).close()  # there may be no trainer: what it asks of the data can fail
 
     def _note_threads(self) -> None:
         """How sums are divided among threads decides their last digits: a run that is trained again needs the number."""
