@@ -128,7 +128,7 @@ class OscillatingLoss(Rule):
         now = standing(self.facts, history, epochs=len(val.losses))
         if now is None or now.simple_skill is None:
             return False
-        return now.simple_skill - now.val - now.noise / 2 > self.limit.short
+        return now.simple_skill - now.val - now.noise / 2 > float(self.limit.short)
 
     def _problem(self, history: History, seen: _Swings, least: float) -> Problem:
         since = history.epoch - len(seen.losses) + 1
