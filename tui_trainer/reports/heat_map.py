@@ -87,13 +87,14 @@ def write_heat_map(
         )
         axes.set_facecolor("#dddddd")
         axes.set_yticks(range(len(rows)), [clean_text(name, limit=40) for name in rows])
-        marks = _spread(len(columns), 10)
-        axes.set_xticks(marks, [str(columns[place]) for place in marks])
+        shown = _spread(len(columns), 10)
+        axes.set_xticks(shown, [str(columns[place]) for place in shown])
         axes.set_xlabel("epoch")
         axes.set_title(clean_text(title, limit=120))
-        bar = figure.colorbar(drawn, ax=axes, label="gradient norm").ax.yaxis
-        bar.set_major_formatter(lambda value, _position: f"{value:g}")
-        bar.set_minor_formatter(lambda _value, _position: "")
+        bar = figure.colorbar(drawn, ax=axes, label="gradient norm")
+        marks = [low, math.sqrt(low) * math.sqrt(high), high]
+        bar.set_ticks(marks, labels=[f"{mark:.2g}" for mark in marks], minor=False)
+        bar.minorticks_off()
         figure.savefig(path, format="png", metadata={"Software": "mltrainer-tui"})
 
 

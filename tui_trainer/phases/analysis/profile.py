@@ -59,7 +59,7 @@ def read_data_facts(diagnosis: Diagnosis | None, problems: Sequence[Problem]) ->
     found = tuple(item for item in problems if item.code in OF_DATA)
     serious = [item for item in found if item.open and item.severity != "info"]
     if serious:
-        reason = f"{len(serious)} of {len(found)} findings are serious: {serious[0].message}"
+        reason = f"Serious findings: {len(serious)} of {len(found)}."
     elif found:
         reason = f"{len(found)} {'remark' if len(found) == 1 else 'remarks'}, none of them serious."
     else:

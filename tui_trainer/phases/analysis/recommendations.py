@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tui_trainer.config.errors import UserError
 from tui_trainer.diagnostics.fix import Fix, value_at
 from tui_trainer.phases.analysis.candidates import candidates
+from tui_trainer.phases.analysis.evidence import UNSTABLE
 from tui_trainer.reports.diagnosis_content import Recommendation
 from tui_trainer.session.repair import with_changes
 from tui_trainer.session.wording import clean_text, format_number, is_share
@@ -255,8 +256,19 @@ def _of_issue(issue: Issue, evidence: Evidence) -> str | None:
     if issue.code in ("flat", "underfitting") and fit.simple is not None and fit.val is not None:
         ahead = abs(fit.simple - fit.val)
         return f"the {_points(fit.metric or '', ahead)} in val_{fit.metric} to {fit.simple_name}, or more"
-    if issue.code == "data_quality" and curves.spread is not None and curves.spread_metric:
+    if issue.code != "data_quality":
+        return None
+    if curves.spread is not None and curves.spread_metric and curves.spread > UNSTABLE:
         return f"the scatter of {_points(curves.spread_metric, curves.spread)} in validation"
+    weakest = min(
+        (item for item in evidence.examination.classes if item.recall is not None and item.support),
+        key=lambda item: item.recall or 0.0,
+        default=None,
+    )
+    if weakest is not None and evidence.told("class_imbalance"):
+        return (
+            f"the {(1 - (weakest.recall or 0.0)) * 100:.1f} points of recall that class {weakest.name} lacks"
+        )
     return None
 
 

@@ -258,7 +258,11 @@ def _leak(e: Evidence) -> Symptom:
 def _missed_class(e: Evidence) -> Symptom:
     never = e.examination.never_predicted
     names = ", ".join(clean_text(name, limit=30) for name in never[:5])
-    shown = f"{len(never)}: {names}" if never else ("none" if e.examination.classes else "not known")
+    shown = (
+        f"{len(never)} of {len(e.examination.classes)} classes: {names}"
+        if never
+        else ("none" if e.examination.classes else "not known")
+    )
     return Symptom("a class is never predicted", bool(never), shown, e.examination.checkpoint or CHECKPOINT)
 
 
