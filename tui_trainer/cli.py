@@ -89,8 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _calm_openmp()
     try:
         return _run(options) if options is not None else _subcommand(str(module), given[1:])
-    except KeyboardInterrupt:  # before a run was there to take the signal
-        print("mltrainer-tui: interrupted before the run began.", file=sys.stderr)
+    except KeyboardInterrupt:  # where no run is there to take the signal
+        when = " before the run began" if options is not None else ""
+        print(f"mltrainer-tui: interrupted{when}.", file=sys.stderr)
         return 130
 
 

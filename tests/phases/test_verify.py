@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -361,6 +364,35 @@ def test_a_folder_without_a_run_and_a_run_that_goes_on_are_refused(table_run: Pa
     with pytest.raises(RunFolderError, match="is going on"):
         verify(table_run)
     held.release()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_verification_that_is_broken_off_leaves_nothing_behind(
+    number: signal.Signals, code: int, table_run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own_model.py").write_text(f"import time\nopen('{tmp_path}/begun', 'w')\ntime.sleep(600)\n")
+    (tmp_path / "temporary").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tui_trainer", "verify", "run"],
+        cwd=tmp_path,
+        env=ENVIRONMENT | {"TMPDIR": str(tmp_path / "temporary")},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    patience = time.monotonic() + 120
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None
+        assert time.monotonic() < patience
+        time.sleep(0.01)  # polling another process's state
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    os.killpg(process.pid, number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in stderr
+    assert psutil.wait_procs(children, timeout=60)[1] == []
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 # ── comparing ───────────────────────────────────────────────────────────────────────────────────────────────

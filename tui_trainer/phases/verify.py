@@ -7,6 +7,7 @@ import contextlib
 import json
 import math
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -106,9 +107,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _end)
     found = verify(options.folder)
     print(json.dumps(found.to_json(), allow_nan=False) if options.json else "\n".join(lines_of(found)))
     return found.exit_code
+
+
+def _end(number: int, _frame: object) -> None:
+    """So that what is under way is cleaned up."""
+    sys.exit(128 + number)
 
 
 def verify(folder: Path) -> Verification:
@@ -295,6 +302,8 @@ def lines_of(found: Verification) -> list[str]:
 
 
 def _log_line(log: LogComparison) -> str:
+    if not log.epochs and log.likeness == "identical":
+        return "  metric log   none: no epoch was finished"
     if log.likeness == "identical":
         return f"  metric log   {log.epochs} rows of {log.columns} columns, equal to the last digit"
     pairs = list((log.differing or {}).items())[:3]

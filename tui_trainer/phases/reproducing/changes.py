@@ -94,6 +94,8 @@ def _data(course: Course, result: Mapping[str, Any]) -> list[Change]:
         value = course.config.data.args.get(name)
         if isinstance(value, str):
             found += _file_changed("data", course, Path(value))
+    if course.config.model.init_from is not None:
+        found += _file_changed("data", course, Path(course.config.model.init_from))
     return found
 
 
