@@ -61,3 +61,30 @@ def test_what_a_fix_took_back_counts_no_more_and_stays_on_record(tmp_path: Path)
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="holds no run"):
         diagnose_run(tmp_path)
+
+
+def test_rules_of_ones_own_are_found_where_the_config_lay(tmp_path: Path) -> None:
+    rule = (
+        "from tui_trainer.diagnostics.rule import Problem, Rule\n"
+        "class Mine(Rule):\n"
+        "    code = 'mine'\n"
+        "    def on_epoch(self, history):\n"
+        "        return Problem('warning', 'It is mine.')\n"
+    )
+    (tmp_path / "rule_of_mine.py").write_text(rule)
+    Watched(
+        tmp_path / "run", {}, diagnostics={"rules": ["rule_of_mine:Mine"]}, training={"epochs": 1}
+    ).train()
+    ask = (
+        "import sys; from pathlib import Path; from tui_trainer.session.diagnosing import diagnose_run\n"
+        "print([item.code for item in diagnose_run(Path(sys.argv[1])).found])"
+    )
+    done = subprocess.run(  # a process that has not imported the rule yet
+        [sys.executable, "-c", ask, str(tmp_path / "run")],
+        env=ENVIRONMENT,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "mine" in done.stdout, done.stderr

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.config.errors import RunFolderError
-from tui_trainer.config.loading import load_config
 from tui_trainer.diagnostics.facts import RunFacts
 from tui_trainer.diagnostics.registry import build_rules
 from tui_trainer.diagnostics.watch import Watch
 from tui_trainer.engine.events import DiagnosticRaised, Event, Resumed, RunStarted, encode
 from tui_trainer.session.event_file import EventFile
+from tui_trainer.session.launching import Options, load_options
 from tui_trainer.session.log_lines import lines_for
 from tui_trainer.session.run_folder import CONFIG_YAML, read_run_json
 
@@ -76,9 +76,9 @@ def diagnose_run(folder: Path) -> Diagnosis:
         raise RunFolderError(
             f"The run in {folder} never began to train: there is nothing to judge. Look into training.log for the reason."
         )
-    config = load_config(folder / CONFIG_YAML).config
+    loaded = load_options(Options(config=folder / CONFIG_YAML))
     facts = RunFacts(
-        config=config,
+        config=loaded.config,
         epochs=started.epochs,
         steps_per_epoch=started.steps_per_epoch,
         metrics=started.metrics,
@@ -87,7 +87,7 @@ def diagnose_run(folder: Path) -> Diagnosis:
         device=started.device,
         context=started.context,
     )
-    watch = Watch(build_rules(facts, folder), facts)
+    watch = Watch(build_rules(facts, loaded.folder), facts)
     told = {item.id: item for item in watch.before_training(started.time)}
     recorded = {}
     for event in events:
