@@ -8,6 +8,7 @@ import sample_run as sample
 from diagnosis_app import LATER, SIZE, open_app
 from fake_run import FakeRun, until
 from textual.widgets import Input
+from wording import words_of
 
 from tui_trainer.engine.events import CommandHandled, LogLine, encode
 from tui_trainer.screens.chart import Chart
@@ -318,7 +319,7 @@ async def test_help_lists_its_keys():
     async with open_app() as it:
         await it.press("question_mark")
         assert isinstance(it.app.screen, Help)
-        text = " ".join(str(widget.render()) for widget in it.app.screen.query("Static"))
+        text = words_of(it.app.screen.query_one(Page))
         for word in (
             "diagnosis.undo",
             "diagnosis.always",

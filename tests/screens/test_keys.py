@@ -9,6 +9,7 @@ import sample_run as sample
 from fake_run import FakeRun, InlinePainter, until
 from textual.events import Resize
 from textual.geometry import Size
+from wording import words_of
 
 from tui_trainer.engine.events import LogLine
 from tui_trainer.screens.app import MLTrainerApp
@@ -16,6 +17,7 @@ from tui_trainer.screens.control_dialogs import StopDialog
 from tui_trainer.screens.dialogs import Ask, Help, Saving
 from tui_trainer.screens.keys import BINDINGS
 from tui_trainer.screens.log_pane import LogPane
+from tui_trainer.screens.page import Page
 from tui_trainer.screens.rows import Rows
 
 SIZE = (120, 34)
@@ -145,7 +147,7 @@ async def test_question_mark_lists_every_key():
         await ready(pilot)
         await pilot.press("question_mark")
         assert isinstance(app.screen, Help)
-        shown = " ".join(str(widget.render()) for widget in app.screen.query("Static"))
+        shown = words_of(app.screen.query_one(Page))
         assert all(binding.tooltip in shown for binding in BINDINGS)
         await pilot.press("escape")
         assert not isinstance(app.screen, Help)

@@ -8,6 +8,7 @@ import shutil
 import pytest
 import sample_run as sample
 from fake_run import FakeRun, InlinePainter, until
+from wording import words_of
 
 from tests.screens.run_folders import NOW, finished, many_kinds, write_run
 from tests.session.test_run_index import held
@@ -17,6 +18,7 @@ from tui_trainer.screens.chart import Chart
 from tui_trainer.screens.comparison import CompareScreen, curves_of, table_rows
 from tui_trainer.screens.dialogs import Ask, Confirm, Help
 from tui_trainer.screens.log_pane import LogPane
+from tui_trainer.screens.page import Page
 from tui_trainer.screens.replay import ReplayScreen
 from tui_trainer.screens.rows import Rows
 from tui_trainer.screens.run_table import in_order
@@ -297,7 +299,7 @@ async def test_help_tells_the_keys_of_the_list(here):
         await opened(pilot)
         await pilot.press("question_mark")
         assert isinstance(app.screen, Help)
-        shown = " ".join(str(widget.render()) for widget in app.screen.query("Static"))
+        shown = words_of(app.screen.query_one(Page))
         for tooltip in ("Compare the marked runs", "Mark this run for comparing", "Delete this run for good"):
             assert tooltip in shown
 

@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui_trainer.screens.choices import Choice
+from tui_trainer.screens.page import Page
+from tui_trainer.screens.wrapping import wrap_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from textual.app import ComposeResult
+
+    from tui_trainer.screens.canvas import Row
 
 
 class Ask(ModalScreen[bool]):
@@ -90,24 +94,38 @@ class Help(ModalScreen[None]):
         self._groups = groups
 
     def compose(self) -> ComposeResult:
-        """Keys first, then how to read the screen: one text, which opens five times as fast as a widget a line."""
-        parts: list[Content | str | tuple[str, str]] = []
-        for title, bindings in self._groups.items():
-            parts.append((f"{title}\n", "bold"))
-            for binding in bindings:
-                key = binding.key_display or binding.key.split(",")[0]
-                parts += [
-                    (f" {key:<8}", "bold"),
-                    Content(f" {binding.tooltip}"),
-                    (f"  {binding.id or ''}\n", "dim"),
-                ]
-            parts.append("\n")
-        parts.append(Content(KEYS_OF_YOUR_OWN))
-        for title, text in (("Reading the screen", READING), ("Copying text", COPYING)):
-            parts += [(f"\n\n{title}\n", "bold"), Content(text)]
-        parts.append(("\n\nEsc closes this page", "dim"))
-        with VerticalScroll(id="dialog"):
-            yield Static(Content.assemble(*parts))
+        """Keys first, then how to read the screen: rows laid out here open faster than a text that Textual wraps."""
+        yield _HelpPage(self._groups)
+
+
+class _HelpPage(Page):
+    """The help's text in rows of the width there is."""
+
+    def __init__(self, groups: Mapping[str, Sequence[Binding]]) -> None:
+        super().__init__(id="dialog")
+        self._groups = groups
+
+    def on_resize(self) -> None:
+        """Lay the text out for another width, at once."""
+        self.set_rows(help_rows(self._groups, self.text_width))
+
+
+def help_rows(groups: Mapping[str, Sequence[Binding]], width: int) -> list[Row]:
+    """Every key under the title that says where it holds, and how to read the screen."""
+    rows: list[Row] = []
+    for title, bindings in groups.items():
+        rows.append(((title, "strong"),))
+        for binding in bindings:
+            key = binding.key_display or binding.key.split(",")[0]
+            words = [(str(binding.tooltip), "text"), (f"  {binding.id or ''}", "dim")]
+            rows += wrap_runs(words, width, indent=10, first=((f" {key:<8} ", "strong"),))
+        rows.append(())
+    rows += wrap_runs([(KEYS_OF_YOUR_OWN, "text")], width)
+    for title, text in (("Reading the screen", READING), ("Copying text", COPYING)):
+        rows += [(), ((title, "strong"),)]
+        for line in text.splitlines():
+            rows += wrap_runs([(line, "text")], width)
+    return [*rows, (), (("Esc closes this page", "dim"),)]
 
 
 KEYS_OF_YOUR_OWN = """\
