@@ -123,7 +123,7 @@ def help_rows(groups: Mapping[str, Sequence[Binding]], width: int) -> list[Row]:
     rows += wrap_runs([(KEYS_OF_YOUR_OWN, "text")], width)
     for title, text in (("Reading the screen", READING), ("Copying text", COPYING)):
         rows += [(), ((title, "strong"),)]
-        for line in text.splitlines():
+        for line in text:
             rows += wrap_runs([(line, "text")], width)
     return [*rows, (), (("Esc closes this page", "dim"),)]
 
@@ -131,14 +131,18 @@ def help_rows(groups: Mapping[str, Sequence[Binding]], width: int) -> list[Row]:
 KEYS_OF_YOUR_OWN = """\
  Other keys: a line such as "run.pause: f8" in ~/.config/mltrainer-tui/keys.yaml"""
 
-COPYING = """\
-Hold Shift (Option on a Mac) and drag: the terminal itself then selects, over SSH too. In tmux: prefix, then [.
-y copies the run folder's path, where the terminal allows programs to set the clipboard (OSC 52)."""
+COPYING = (
+    "Hold Shift (Option on a Mac) and drag: the terminal itself then selects, over SSH too. In tmux: prefix, then [.",
+    "y copies the run folder's path, where the terminal allows programs to set the clipboard (OSC 52).",
+)
 
-READING = """\
-Loss: grey is each batch, the "train" line is the same smoothed, dots are the validation after each epoch.
-Both should fall. × marks a value that was not finite, ▲ the best epoch, ↑ ↓ values outside the chart ("off scale":
-a few far ones that would flatten the rest; b shows all). Runs compared with are numbered at their curves' ends.
-┊ stands where a fix was applied, with its number in the list of diagnostics (d).
-Training runs on its own: losing the connection does not stop it.
-All of it is in the run folder too: training.log, epoch_metrics.csv, events.jsonl, checkpoints/"""
+READING = (
+    'Loss: grey is each batch, the "train" line is the same smoothed, dots are the validation after each epoch. Both '
+    "should fall.",
+    '× marks a value that was not finite, ▲ the best epoch, ↑ ↓ values outside the chart ("off scale": a few far ones '
+    "that would flatten the rest; b shows all).",
+    "Runs compared with are numbered at their curves' ends. ┊ stands where a fix was applied, with its number in the "
+    "list of diagnostics (d).",
+    "Training runs on its own: losing the connection does not stop it. All of it is in the run folder too: "
+    "training.log, epoch_metrics.csv, events.jsonl, checkpoints/",
+)
