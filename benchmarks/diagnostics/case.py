@@ -15,7 +15,8 @@ class Outcome:
     """What became of a run.
 
     `raised`: code, severity and epoch of every diagnostic, in order. `history`: the columns of each finished epoch.
-    `trained`: epochs trained in all, those that were thrown away included. `fixes`: ids of the fixes applied.
+    `trained`: epochs trained in all, those that were thrown away included; `tried`: the steps of range tests beside
+    them, in epochs. `fixes`: ids of the fixes applied.
     `skipped`: batches left out as non-finite. `troubles`: what the log says of rules that raised an exception.
     """
 
@@ -25,6 +26,7 @@ class Outcome:
     exit_code: int
     trained: int
     seconds: float
+    tried: float = 0.0
     skipped: int = 0
     fixes: tuple[str, ...] = ()
     troubles: tuple[str, ...] = ()

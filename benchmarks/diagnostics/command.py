@@ -50,7 +50,7 @@ def _measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield detection.measure(case)
         elif case.repairable:
             for seed in range(options.seeds):
-                yield repair.measure(case, seed)
+                yield repair.measure(case, options.first_seed + seed)
 
 
 def _options() -> argparse.ArgumentParser:
@@ -64,6 +64,9 @@ def _options() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="seeds for each repair (default: 1)"
+    )
+    parser.add_argument(
+        "--first-seed", type=int, default=0, metavar="N", help="and the number of the first (default: 0)"
     )
     parser.add_argument("--cost", action="store_true", help="what the rules cost a healthy run")
     parser.add_argument("--injections", type=int, default=0, metavar="N",

@@ -27,7 +27,8 @@ def measure(case: Case, shift: int = 0) -> Record:
     """Let a case repair itself; `shift` gives it another seed.
 
     Repaired: a fix was applied (out of memory: the run went on by itself), and the best epoch of what the run delivers
-    is within the task's tolerance of a healthy run of the same seed. `cost`: epochs trained in all ÷ epochs of a run.
+    is within the task's tolerance of a healthy run of the same seed. `cost`: epochs trained in all, the steps of range
+    tests included, ÷ epochs of a run.
     """
     case = reseeded(case, shift)
     task = TASKS[case.task]
@@ -36,7 +37,8 @@ def measure(case: Case, shift: int = 0) -> Record:
     reached = outcome.best(case.metric)
     epochs = int(case.config["training"]["epochs"])
     acted = bool(outcome.fixes) or case.code == "out_of_memory"
-    by_chance, trials = _search(case, wanted, max(epochs, outcome.trained))
+    spent = outcome.trained + outcome.tried
+    by_chance, trials = _search(case, wanted, max(epochs, round(spent)))
     return {
         "kind": "repair",
         "case": case.name,
@@ -50,7 +52,7 @@ def measure(case: Case, shift: int = 0) -> Record:
         "needed": not _without_fixes(case, wanted),
         "fixes": list(outcome.fixes),
         "raised": sorted({code for code, severity, _ in outcome.raised if severity != "info"}),
-        "cost": outcome.trained / epochs,
+        "cost": spent / epochs,
         "by_chance": by_chance,
         "trials": trials,
         "status": outcome.status,

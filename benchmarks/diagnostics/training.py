@@ -7,12 +7,12 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.diagnostics.case import Case, Outcome, Settings
 from tui_trainer.config.hashing import config_hash
 from tui_trainer.config.loading import LoadedConfig, parse_config
-from tui_trainer.engine import events
+from tui_trainer.engine import events, lr_range_test
 from tui_trainer.session import watchdog
 from tui_trainer.session.run_folder import create
 from tui_trainer.session.run_session import RunRequest, RunSession
@@ -75,6 +75,22 @@ def _watchdog_every(seconds: float | None) -> Iterator[None]:
         watchdog._INTERVAL_S = before  # noqa: SLF001 (as above)
 
 
+@contextlib.contextmanager
+def _trial_steps_counted() -> Iterator[list[int]]:
+    """How many steps range tests take meanwhile: they are part of what a repair costs."""
+    before, count = lr_range_test._step, [0]  # noqa: SLF001 (no event tells of them)
+
+    def counting(*args: Any) -> float:
+        count[0] += 1
+        return before(*args)
+
+    lr_range_test._step = counting  # noqa: SLF001
+    try:
+        yield count
+    finally:
+        lr_range_test._step = before  # noqa: SLF001
+
+
 def run(case: Case, *, on_trigger: str = "report") -> Outcome:
     """Train the case's config."""
     with _watchdog_every(case.watchdog_s):
@@ -84,23 +100,24 @@ def run(case: Case, *, on_trigger: str = "report") -> Outcome:
 def run_config(config: Settings, *, on_trigger: str = "report") -> Outcome:
     """Train `config` in a folder that is thrown away. Raises `RuntimeError` for a run that does not end."""
     begun = time.perf_counter()
-    with scratch() as folder:
+    with scratch() as folder, _trial_steps_counted() as trials:
         session = Recorded(config, folder / "run", on_trigger=on_trigger)
         session.start()
         if not session.wait(_LONGEST_S):
             raise RuntimeError(f"{config['name']} has not ended after {_LONGEST_S:g} s")
-        return _outcome(session, time.perf_counter() - begun)
+        return _outcome(session, time.perf_counter() - begun, trials[0])
 
 
-def _outcome(session: Recorded, seconds: float) -> Outcome:
+def _outcome(session: Recorded, seconds: float, trial_steps: int) -> Outcome:
     raised, fixes, troubles = [], [], []
     history: list[dict[str, float]] = []
-    trained = 0
+    trained, per_epoch = 0, 1.0
     for event in session.seen:
         if isinstance(event, events.DiagnosticRaised):
             raised.append((event.code, event.severity, event.epoch))
         elif isinstance(event, events.EpochFinished):
             trained += 1
+            per_epoch = event.step / event.epoch
             history.append(dict(event.metrics))
         elif isinstance(event, events.Resumed):
             del history[event.epoch :]
@@ -115,6 +132,7 @@ def _outcome(session: Recorded, seconds: float) -> Outcome:
         status=str(summary.get("status")),
         exit_code=session.exit_code,
         trained=trained,
+        tried=trial_steps / per_epoch,
         seconds=seconds,
         skipped=sum(isinstance(event, events.NonFiniteSkipped) for event in session.seen),
         fixes=tuple(fixes),

@@ -70,6 +70,19 @@ def test_a_healthy_case_that_does_not_learn_and_a_fault_that_does_no_harm_do_not
         assert detection.measure(broken)["invalid"]
 
 
+def test_a_repair_costs_what_was_thrown_away_and_the_steps_of_its_range_test():
+    case = CASES["rate_next_to_nothing/cancer-1525"]
+    record = repair.measure(case)
+    assert record["fixes"] == ["find_lr"]
+    assert record["repaired"]
+    told, epochs, steps = (
+        4,
+        12,
+        15,
+    )  # in epoch 4; then a whole run of 12 epochs of 15 steps; the test takes up to 103
+    assert (told + epochs + 30 / steps) / epochs < record["cost"] <= (told + epochs + 103 / steps) / epochs
+
+
 def test_no_injected_value_reaches_weights_or_checkpoints():
     result = injections.inject(30, seed=1)
     assert result["injected"] == 30
