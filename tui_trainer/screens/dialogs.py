@@ -137,12 +137,20 @@ COPYING = (
 )
 
 READING = (
-    'Loss: grey is each batch, the "train" line is the same smoothed, dots are the validation after each epoch. Both '
-    "should fall.",
-    '× marks a value that was not finite, ▲ the best epoch, ↑ ↓ values outside the chart ("off scale": a few far ones '
-    "that would flatten the rest; b shows all).",
-    "Runs compared with are numbered at their curves' ends. ┊ stands where a fix was applied, with its number in the "
-    "list of diagnostics (d).",
-    "Training runs on its own: losing the connection does not stop it. All of it is in the run folder too: "
-    "training.log, epoch_metrics.csv, events.jsonl, checkpoints/",
+    (
+        'Loss: grey is each batch, the "train" line is the same smoothed, dots are the validation after each epoch. Both '
+        "should fall."
+    ),
+    (
+        '× marks a value that was not finite, ▲ the best epoch, ↑ ↓ values outside the chart ("off scale": a few far ones '
+        "that would flatten the rest; b shows all)."
+    ),
+    (
+        "Runs compared with are numbered at their curves' ends. ┊ stands where a fix was applied, with its number in the "
+        "list of diagnostics (d)."
+    ),
+    (
+        "Training runs on its own: losing the connection does not stop it. All of it is in the run folder too: "
+        "training.log, epoch_metrics.csv, events.jsonl, checkpoints/"
+    ),
 )
