@@ -101,8 +101,7 @@ def recommend(issue: Issue, evidence: Evidence) -> tuple[tuple[Recommendation, .
                 or not _validates(config, changes)
             ):
                 continue
-            first = item.origin not in origins and not (chosen and item.origin == ISSUE)
-            impact: Level = "low" if not item.main else "high" if first else "medium"
+            impact = _impact(issue, item, again=item.origin in origins, later=bool(chosen))
             taken.update(changes)
             origins.add(item.origin)
             chosen.append((item, impact))
@@ -115,6 +114,16 @@ def recommend(issue: Issue, evidence: Evidence) -> tuple[tuple[Recommendation, .
     gain = _headroom(issue, evidence)
     found = tuple(_recommendation(item, impact, config, gain) for item, impact in chosen)
     return found, _advice(evidence, issue)
+
+
+def _impact(issue: Issue, item: _Candidate, *, again: bool, later: bool) -> Level:
+    """What a rule puts first against a problem that was found weighs most. Where nothing is wrong, no change can promise
+    much."""
+    if not item.main:
+        return "low"
+    if issue.code in ("target_met", "improvement") and item.origin == ISSUE:
+        return "low" if later else "medium"
+    return "medium" if again or (later and item.origin == ISSUE) else "high"
 
 
 def _changes(fix: Fix, config: Config) -> dict[str, Any]:
@@ -228,7 +237,7 @@ _OUTCOMES: dict[IssueCode, str] = {
 def _gain(impact: Level, headroom: str) -> str:
     if headroom in _OUTCOMES.values():
         return f"{ {'high': 'likely', 'medium': 'perhaps', 'low': 'hardly'}[impact] }: {headroom}"
-    return f"{ {'high': 'most of', 'medium': 'part of', 'low': 'a little of'}[impact] } {headroom}"
+    return f"{ {'high': 'up to', 'medium': 'part of', 'low': 'a little of'}[impact] } {headroom}"
 
 
 def _headroom(issue: Issue, evidence: Evidence) -> str:
