@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import pty
 import re
@@ -297,21 +296,18 @@ def test_waiting_for_a_non_blocking_terminal_costs_no_processor(monkeypatch):
 
 
 def test_a_stop_signal_is_obeyed_while_the_terminal_takes_nothing(session, tmp_path):
+    os.mkfifo(tmp_path / "marks")
+    marks = os.open(tmp_path / "marks", os.O_RDONLY | os.O_NONBLOCK)
     app = session("mark")
-    deadline = time.monotonic() + 90
-
-    def until(name, *widths):
-        for width in itertools.cycle(widths):
-            if (tmp_path / name).exists():
-                return
-            assert time.monotonic() < deadline, f"no {name}"
-            if width:
-                app.resize(width, 34)
-            time.sleep(0.1)  # another process works
-
-    until("started", 120, 119)  # so that there is much to paint
+    for width in (120, 119) * 450:
+        app.resize(width, 34)  # so that there is much to paint
+        if select.select([marks], [], [], 0.1)[0]:
+            break
+    assert os.read(marks, 1) == b"p", "painted more than the terminal has room for"
     app.process.send_signal(signal.SIGTERM)
-    until("stopped", None)
+    assert select.select([marks], [], [], 90)[0]
+    assert os.read(marks, 1) == b"s", "stopped"
+    os.close(marks)
     assert app.end() == "quit interrupted 15 NoneType"
 
 
