@@ -148,7 +148,7 @@ def test_its_steps_are_bounded(make_run):
 
 
 def test_its_time_is_bounded(make_run):
-    """Steps of 2 seconds: 30 are made in a minute, not 100."""
+    """Steps of 2 seconds by a clock of the test's: 30 are made in a minute, not 100."""
     run, now = make_run(SGD), [0.0]
 
     def tick(*_):

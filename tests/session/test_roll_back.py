@@ -381,13 +381,13 @@ def test_many_rollbacks_of_all_kinds_of_state_end_the_same(straight: Path, tmp_p
 
 
 MODULE = """
-import time
+import threading
 from pathlib import Path
 
 def gate(context):
     Path(f"reached_{context.epoch}").touch()
-    while context.epoch == 4 and Path("hold").exists() and Path("killed/attempts/1").exists():
-        time.sleep(0.01)
+    if context.epoch == 4 and Path("hold").exists() and Path("killed/attempts/1").exists():
+        threading.Event().wait()  # until it is killed
     return {"epoch_seen": context.epoch}
 """
 

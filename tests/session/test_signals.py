@@ -15,7 +15,7 @@ from tui_trainer.phases.baseline import obey_signals
 
 MODULE = '''
 import gc
-import time
+import threading
 from pathlib import Path
 import torch
 from torch import nn
@@ -32,7 +32,8 @@ class Noisy(Dataset):
         return self.x[i] + 0.1 * torch.randn(8), self.y[i]
 
 class Waiting(nn.Linear):
-    """In the first validation it tells that it is there, and waits: for a file, or for a command to the trainer."""
+    """In the first validation it tells that it is there, and waits: for a command to the trainer where it is obedient,
+    else for ever."""
     def __init__(self, in_features, num_classes):
         super().__init__(in_features, num_classes)
         self.steps = 0
@@ -42,8 +43,11 @@ class Waiting(nn.Linear):
             Path("validating").touch()
             gc.unfreeze()  # what was set aside is not listed
             commands = next(item for item in gc.get_objects() if isinstance(item, CommandQueue))
-            while not Path("go").exists() and not (commands and Path("obedient").exists()):
-                time.sleep(0.01)
+            if not Path("go").exists():
+                if not Path("obedient").exists():
+                    threading.Event().wait()
+                while not commands:
+                    commands._arrived.wait()
         return super().forward(x)
 '''
 
