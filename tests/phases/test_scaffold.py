@@ -33,7 +33,7 @@ def test_each_template_names_the_projects_own_data_and_model(template: str, tmp_
     plain = load_config(Path("tui_trainer/configs") / f"{template}_template.yaml").config
     assert (config.name, config.data.target, config.model.target) == ("churn", "data:make_data", "model:Net")
     assert config.model.args == {"hidden": 128}
-    assert {"intended_use", "target_metric"} <= config.gates.sign.keys()
+    assert config.gates.sign.keys() == {"intended_use", "target_metric", "decision"}
     kept = {"optimizer", "scheduler", "training", "early_stopping", "checkpoint", "targets", "study", "seed"}
     assert config.model_dump(include=kept) == plain.model_dump(include=kept)
     assert "Copy this file" not in project_config("churn", template)

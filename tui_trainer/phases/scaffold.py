@@ -29,7 +29,8 @@ _FILES = {
 _COMMENT_COLUMN = 34
 _NOTES = """\
     intended_use: Not stated yet; write what the model is for, and what it must not be used for.
-    target_metric: Not stated yet; write why the target above is good enough."""
+    target_metric: Not stated yet; write why the target above is good enough.
+    decision: The report's own route is followed."""
 _OWN = (
     (r"^# Copy this file .*\n|^# As it is, it trains .*\n", "", ""),
     (r"^name: \S+ *(#.*)?$", "name: {name}", "# part of the run folders' names"),
