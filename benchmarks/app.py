@@ -86,7 +86,7 @@ def _command(folder: Path, name: str, epochs: int) -> list[str]:
     config = replace(WORKLOADS[name], epochs=epochs - WARM_UP_EPOCHS).config()
     (folder / "config.yaml").write_text(json.dumps(config))
     where = ["--config", str(folder / "config.yaml"), "--output-dir", str(folder / "run")]
-    where += ["--waive", "all=a benchmark"]
+    where += ["--mode", "baseline", "--waive", "all=a benchmark"]
     return [sys.executable, "-m", "tui_trainer", *where]
 
 

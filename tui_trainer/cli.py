@@ -53,7 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--config", type=Path, metavar="FILE", help="config (YAML); default: the bundled digits baseline"
     )
     parser.add_argument(
-        "--mode", choices=MODES, default="baseline", help="which phase to run (default: baseline)"
+        "--mode",
+        choices=MODES,
+        help="which phase to run; default: plan in the app (baseline goes straight to the training once the plan's gate is "
+        "passed), baseline without",
     )
     parser.add_argument("--no-ui", action="store_true", help="no screen: for scripts and CI")
     parser.add_argument(
@@ -115,7 +118,7 @@ def _run(options: argparse.Namespace) -> int:
 
     wanted = Options(
         config=options.config,
-        mode=options.mode,
+        mode=options.mode or "baseline",
         output_dir=options.output_dir,
         resume=options.resume,
         overrides=tuple(options.overrides),
@@ -130,7 +133,7 @@ def _run(options: argparse.Namespace) -> int:
         return run_headless(wanted, verbose=options.verbose, as_json=options.json)
     from tui_trainer.screens.launch import run_app
 
-    return run_app(wanted)
+    return run_app(wanted, straight=options.mode == "baseline" or options.resume is not None)
 
 
 def _open_closed_streams() -> None:

@@ -294,7 +294,7 @@ async def test_a_replay_has_badge_list_and_marks_but_no_fixes(tmp_path):
     events += [samples.overfitting(), sample.finished()]
     (tmp_path / "events.jsonl").write_text("\n".join(map(encode, events)) + "\n")
     async with open_app() as it:
-        page = ReplayScreen(it.app._painter, it.app._glyphs, tmp_path, "old")
+        page = ReplayScreen(it.app._painter, it.app.glyphs, tmp_path, "old")
         it.app.push_screen(page)
         await until(it.pilot, lambda: page.shown.is_over)
         await it.rest()

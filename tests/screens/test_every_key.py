@@ -19,7 +19,14 @@ from tui_trainer.screens.control_dialogs import (
     StopDialog,
 )
 from tui_trainer.screens.dialogs import Ask, Confirm, Help, Saving
-from tui_trainer.screens.keys import ALL_BINDINGS, BACK, DIAGNOSIS_BINDINGS, MORE_FIX_KEYS
+from tui_trainer.screens.keys import (
+    ALL_BINDINGS,
+    BACK,
+    DIAGNOSIS_BINDINGS,
+    MORE_FIX_KEYS,
+    PLAN_BINDINGS,
+    PLAN_LIST_BINDINGS,
+)
 from tui_trainer.screens.metric_picker import MetricPicker
 
 if TYPE_CHECKING:
@@ -70,11 +77,12 @@ AFTER: list[tuple[list[str], str]] = [
     ([], " ".join(item.id for item in [*DIAGNOSIS_BINDINGS, *MORE_FIX_KEYS])),  # with the panel open
 ]
 BEFORE = {name: keys for keys, names in AFTER for name in names.split()}
+ON_THE_PLAN = {item.id for item in [*PLAN_BINDINGS, *PLAN_LIST_BINDINGS]}  # test_plan_keys.py
 WITHOUT = {f"rollback.{number}" for number in range(3, 10)}  # the run here has two checkpoints
 
 
 def test_no_key_lacks_an_entry():
-    assert set(BEFORE) | WITHOUT == set(BINDINGS)
+    assert set(BEFORE) | WITHOUT | ON_THE_PLAN == set(BINDINGS)
 
 
 class Place:

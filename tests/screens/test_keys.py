@@ -165,8 +165,12 @@ async def test_other_phases_say_that_they_are_not_there_yet():
     app = app_for(running())
     async with app.run_test(size=SIZE) as pilot:
         await ready(pilot)
-        await pilot.press("f4")
-        await until(pilot, lambda: any("Optimize" in note.message for note in app._notifications))
+        for number, word in ((3, "Diagnose"), (4, "Optimize"), (5, "Finalize")):
+            await pilot.press(f"f{number}")
+            await until(pilot, lambda: app.screen.query("#page"))
+            assert word in app.screen.query_one("#page").border_title
+        await pilot.press("f2")
+        assert app.screen is app.phases.baseline
 
 
 async def test_a_run_that_cannot_start_leaves_with_its_error():

@@ -113,6 +113,19 @@ def write_yaml(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
+def write_flow(value: Any) -> str:
+    """`value` (plain) as YAML on one line, as it may stand behind a key or inside brackets."""
+    text: str = yaml.dump(
+        [value], Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**9
+    )
+    return text.strip().removeprefix("[").removesuffix("]")
+
+
+def compose(text: str) -> Node | None:
+    """The nodes of a text that `read_yaml` has read, with the place of each."""
+    return _Loader(text).get_single_node()
+
+
 class _Builder:
     """Values from YAML nodes, with the line of each."""
 

@@ -61,6 +61,7 @@ class PlanGate:
         self._busy: frozenset[str] = frozenset()
         self._rehearsal: Rehearsal | None = None
         self._cancelled = threading.Event()
+        self._lock = threading.RLock()  # a person may sign while the checks go on
 
     @property
     def trouble(self) -> str | None:
@@ -78,6 +79,10 @@ class PlanGate:
     def look(self) -> Checklist:
         """The gate as far as it is known without checking anything: milliseconds."""
         now = aspects(self.loaded, self._code)
+        with self._lock:
+            return self._look(now)
+
+    def _look(self, now: Mapping[str, str]) -> Checklist:
         self._entries = self._book.entries(GATE, ITEMS, now)
         gates = self.loaded.config.gates
         for item in ITEMS:
@@ -103,8 +108,9 @@ class PlanGate:
         return self._answered(waived(_item(name), reason, found.finding if found else None))
 
     def _answered(self, entry: Entry) -> Checklist:
-        self._entries[entry.item.name] = entry
-        self._keep()
+        with self._lock:
+            self._entries[entry.item.name] = entry
+            self._keep()
         self._tell()
         return self.checklist()
 
@@ -117,10 +123,15 @@ class PlanGate:
             self._check({item.name for item in ITEMS if not item.signed and not self._granted(item.name)})
         finally:
             self._busy = frozenset()
-            if not self._cancelled.is_set() and self._entries != kept:
-                self._keep()
+            with self._lock:
+                if not self._cancelled.is_set() and self._entries != kept:
+                    self._keep()
             self._tell()
         return self.checklist()
+
+    def preview(self) -> None:
+        """Tell `on_message` of data and model, and check nothing. Raises `UserError` as `run` does."""
+        self._messages(set())
 
     def cancel(self) -> None:
         """End the checks, from any thread."""
@@ -238,7 +249,9 @@ class PlanGate:
     # ── keeping ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _found(self, name: str, finding: Finding) -> None:
-        self._entries[name] = Entry(_item(name), finding, at=iso_time(time.time()))
+        with self._lock:
+            if name not in self._entries or self._entries[name].finding.state != "waived":
+                self._entries[name] = Entry(_item(name), finding, at=iso_time(time.time()))
         self._busy -= {name}
         self._tell()
 

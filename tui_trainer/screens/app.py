@@ -9,7 +9,6 @@ import importlib
 import signal
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual import on
@@ -24,20 +23,12 @@ from tui_trainer.screens.desk import Desk
 from tui_trainer.screens.dialogs import Ask, Help, Saving
 from tui_trainer.screens.feed import Feed
 from tui_trainer.screens.ignored import Ignored, ignore_always
-from tui_trainer.screens.keys import (
-    BINDINGS,
-    CHART_BINDINGS,
-    DIAGNOSIS_BINDINGS,
-    OWN_ACTIONS,
-    PANEL_ACTIONS,
-)
+from tui_trainer.screens.key_help import help_groups, palette_commands
+from tui_trainer.screens.keys import BINDINGS, OWN_ACTIONS, PANEL_ACTIONS
 from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.machine_screen import MachineScreen
-from tui_trainer.screens.preferences import (
-    Preferences,
-    remember,
-    with_keys,
-)
+from tui_trainer.screens.phases import BASELINE, PLAN, Phases, mode_of
+from tui_trainer.screens.preferences import Preferences, remember
 from tui_trainer.screens.textual_repairs import let_closed_screens_go
 from tui_trainer.screens.themes import HIGH_CONTRAST, THEME_VARIABLES
 from tui_trainer.screens.view import RunView
@@ -51,11 +42,11 @@ if TYPE_CHECKING:
     from textual.binding import Binding, BindingType
     from textual.screen import Screen
     from textual.theme import Theme
-    from textual.widget import Widget
 
     from tui_trainer.screens.chart_grid import ChartGrid
     from tui_trainer.screens.chart_memory import ChartMemory
     from tui_trainer.screens.painting import ChartPainter
+    from tui_trainer.screens.planner import Planner
     from tui_trainer.screens.runs import RunsScreen
     from tui_trainer.screens.terminal import Terminal
     from tui_trainer.session.protocol import RunHandle
@@ -125,9 +116,13 @@ class MLTrainerApp(App[Outcome]):
         chart_memory: ChartMemory | None = None,
         run_roots: Sequence[Path] = (DEFAULT_ROOT,),
         ignored: Ignored | None = None,
+        planner: Planner | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`start` None: nothing begins by itself; with a `planner` the app then opens on the plan."""
         let_closed_screens_go()
+        begun = planner is None or start is not None
+        self.DEFAULT_MODE = mode_of(BASELINE if begun else PLAN)  # type: ignore[misc]  # theirs is of the class
         super().__init__()
         self._ignored, self._clock = ignored or Ignored(), clock
         self._preferences = preferences or Preferences()
@@ -142,7 +137,7 @@ class MLTrainerApp(App[Outcome]):
         self._chart_memory = chart_memory
         self._run_roots = tuple(run_roots)
         self._terminal = terminal
-        self._glyphs = panels.ASCII if ascii else panels.UNICODE
+        self.glyphs = panels.ASCII if ascii else panels.UNICODE
         self._feed: Feed | None = None
         self.tail = OutputTail(terminal.output) if terminal is not None else None
         self._update_pending = False
@@ -151,37 +146,44 @@ class MLTrainerApp(App[Outcome]):
         self._asked_to_stop = False
         self._awaited = 0
         self._answers = controls.Answers()
+        self.phases = Phases(self, planner, self._baseline, begun=begun)
+        if planner is not None:
+            planner.on_failure = lambda error: self._tell(self.StartFailed(error))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The colours that our styles name beside Textual's."""
         return THEME_VARIABLES
 
-    def get_default_screen(self) -> Screen[None]:
-        """The phase that is open."""
+    def _baseline(self) -> BaselineScreen:
         desk = Desk(self.send, self._ignore_always, self._clock, self._own_folder)
-        return BaselineScreen(self._painter, self._glyphs, self.view, self._chart_memory, desk)
+        return BaselineScreen(
+            self._painter, self.glyphs, self.view, self._chart_memory, desk, marks=lambda: self.phases.marks
+        )
 
     def on_mount(self) -> None:
         """Take over prints and signals, and start the run behind the first paint."""
-        if self._glyphs.ascii:
+        if self.glyphs.ascii:
             self.add_class("-ascii")  # on the app: all its screens and dialogs stand below it
         if self._terminal is not None:
             self._terminal.use_streams()
             self._handle_signals()
             self.set_interval(1.0, self._check_terminal)
         if self._start_run is not None:
-            self._feed = Feed(
-                self._start_run,
-                on_started=self._on_started,
-                on_view=self._on_view,
-                on_error=lambda error: self._tell(self.StartFailed(error)),
-                tail=self.tail,
-                name=self.view.name,
-            )
-            self.call_after_refresh(self._feed.start)
-
+            self.begin(self._start_run)
         self.theme_changed_signal.subscribe(self, self._theme_chosen)
         self._welcome()
+
+    def begin(self, start: Callable[[], RunHandle]) -> None:
+        """Have `start` begin the run, on the feed's thread, and follow it."""
+        self._feed = Feed(
+            start,
+            on_started=self._on_started,
+            on_view=self._on_view,
+            on_error=lambda error: self._tell(self.StartFailed(error)),
+            tail=self.tail,
+            name=self.view.name,
+        )
+        self.call_after_refresh(self._feed.start)
 
     def _theme_chosen(self, theme: Theme) -> None:
         self._preferences = remember(self._preferences, theme=theme.name)
@@ -260,7 +262,9 @@ class MLTrainerApp(App[Outcome]):
 
     @on(StartFailed)
     def _start_failed(self, message: StartFailed) -> None:
-        """There is nothing to show: leave, the caller says why."""
+        """Back to the plan where there is one to mend; else there is nothing to show: leave, the caller says why."""
+        if not self._leaving and self.phases.take_back(message.error):
+            return
         self.exit(Outcome("not_started", None, self.view, error=message.error))
 
     @on(Updated)
@@ -285,10 +289,10 @@ class MLTrainerApp(App[Outcome]):
         self.view = view
         if not self.is_running:
             return  # it is closing: the screens' parts go one by one
+        self.phases.show(view)
         for screen in self.screen_stack:
-            if isinstance(screen, (BaselineScreen, MachineScreen)) and screen.is_mounted:  # noqa: SIM102 (mypy needs the type first)
-                if screen.shows_own_run:
-                    screen.show(view)
+            if isinstance(screen, MachineScreen) and screen.is_mounted:
+                screen.show(view)
 
     # Keys
 
@@ -320,7 +324,7 @@ class MLTrainerApp(App[Outcome]):
         """Leave at once when the run is over; else ask, then let it save first."""
         if self._leaving:
             return
-        if self._is_over():
+        if self._is_over() or (self.phases.planning and not self.phases.unsaved):
             self._leave()
             return
         if isinstance(self.screen, ModalScreen):
@@ -330,6 +334,10 @@ class MLTrainerApp(App[Outcome]):
             if yes:
                 self._leave()
 
+        if self.phases.planning:
+            text = "The config was edited and not saved."
+            self.push_screen(Ask("Leave without saving?", text, "leave", "keep planning"), answered)
+            return
         text = "The run stops after its current step and writes a checkpoint. It can be resumed later."
         self.push_screen(Ask("Checkpoint and quit?", text, "save and quit", "keep training"), answered)
 
@@ -342,6 +350,8 @@ class MLTrainerApp(App[Outcome]):
         if action in OWN_ACTIONS | PANEL_ACTIONS:
             pages = (item for item in reversed(self.screen_stack) if not isinstance(item, ModalScreen))
             page = next(pages, None)  # below the dialogs
+            if action == "runs" and getattr(page, "lists_runs", False):
+                return True
             if action in OWN_ACTIONS:
                 return bool(getattr(page, "shows_own_run", True))
             return isinstance(page, BaselineScreen)
@@ -358,7 +368,7 @@ class MLTrainerApp(App[Outcome]):
             return
         folder = self.handle.folder if self.handle is not None else None
         roots = [*self._run_roots, *([folder.parent] if folder is not None else [])]
-        self.push_screen(RunsScreen(RunIndex(roots), self._painter, self._glyphs, present=self._own_folder))
+        self.push_screen(RunsScreen(RunIndex(roots), self._painter, self.glyphs, present=self._own_folder))
 
     def on_runs_screen_overlaid(self, message: RunsScreen.Overlaid) -> None:
         """Draw the runs chosen from the list behind this one's curves, and show that."""
@@ -383,27 +393,11 @@ class MLTrainerApp(App[Outcome]):
 
     def action_help(self) -> None:
         """Keys, and how to read the screen."""
-        here: Sequence[Binding] = getattr(self.screen, "help_bindings", ())
-        taken = {key for item in here for key in item.key.split(",")}
-        groups: dict[str, Sequence[Binding]] = {
-            "On this page": here,
-            "Keys": [
-                item for item in BINDINGS if self._applies(item) and not taken.issuperset(item.key.split(","))
-            ],
-            "On a chart (Tab, a click or f takes you there)": self._panel_bindings(CHART_BINDINGS),
-            "In the diagnostics (they come up by themselves, and with d)": self._panel_bindings(
-                DIAGNOSIS_BINDINGS
-            ),
-        }
-        keys = self._preferences.keys
-        self.push_screen(Help({title: with_keys(found, keys) for title, found in groups.items() if found}))
+        self.push_screen(Help(help_groups(self, self._preferences.keys)))
 
-    def _applies(self, binding: Binding) -> bool:
+    def applies(self, binding: Binding) -> bool:
         """Whether the key does anything on the page in front."""
         return self.check_action(binding.action.partition("(")[0], ()) is not False
-
-    def _panel_bindings(self, bindings: Sequence[Binding]) -> Sequence[Binding]:
-        return bindings if isinstance(self.screen, BaselineScreen) else ()
 
     def action_copy_folder(self) -> None:
         """Put the run folder's path on the clipboard, through the terminal: that works over SSH too."""
@@ -416,7 +410,7 @@ class MLTrainerApp(App[Outcome]):
     def action_machine(self) -> None:
         """All of the machine on a page of its own."""
         if not isinstance(self.screen, MachineScreen):
-            self.push_screen(MachineScreen(self._glyphs, self.view))
+            self.push_screen(MachineScreen(self.glyphs, self.view))
 
     def action_metrics(self) -> None:
         """Choose the charts."""
@@ -473,23 +467,11 @@ class MLTrainerApp(App[Outcome]):
 
     def action_phase(self, number: int) -> None:
         """Open a phase's screen."""
-        if number == 2:
-            while len(self.screen_stack) > 1 and not isinstance(self.screen, ModalScreen):
-                self.pop_screen()
-        else:
-            phase = panels.PHASES[number - 1]
-            self.notify(f"Phase {number}, {phase}, has no screen in this version yet.", markup=False)
+        self.phases.open(number)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette: the action of every key that does something here, and Textual's own."""
-        for binding in getattr(screen, "help_bindings", ()):
-            yield _command(binding, *filter(None, (screen.focused, screen)))
-        for binding in BINDINGS:
-            if binding.id != "app.leave" and self._applies(binding):  # the same as app.quit
-                yield _command(binding, self)
-        if isinstance(screen, BaselineScreen):
-            for binding in CHART_BINDINGS:
-                yield _command(binding, screen.charts, prefix="Chart: ")
+        yield from palette_commands(self, screen)
         for command in super().get_system_commands(screen):
             if command.title not in ("Quit", "Keys", "Screenshot"):
                 yield command
@@ -517,7 +499,7 @@ class MLTrainerApp(App[Outcome]):
     def _leave(self) -> None:
         """Stop the run, wait for its last event while saying so, then exit."""
         self._leaving = True
-        if self.view.is_over or (self._is_over() and not self._asked_to_stop):
+        if self.phases.planning or self.view.is_over or (self._is_over() and not self._asked_to_stop):
             self.exit(Outcome("quit", self.handle, self.view, signal=self._signal))
             return
         self.push_screen(Saving())
@@ -534,14 +516,7 @@ class MLTrainerApp(App[Outcome]):
             self.handle.stop_for_signal(signal.Signals(number).name)
 
     async def on_unmount(self) -> None:
-        """Watch no longer."""
+        """Watch no longer, plan no longer."""
+        self.phases.close()
         if self._feed is not None:
             self._feed.stop()
-
-
-def _command(binding: Binding, *places: Widget | App[Any], prefix: str = "") -> SystemCommand:
-    """An entry of the palette: the binding's action, on the first of `places` that has it."""
-    method = f"action_{binding.action.partition('(')[0].removeprefix('screen.')}"
-    place = next((item for item in places if hasattr(item, method)), places[-1])
-    action = partial(place.run_action, binding.action)
-    return SystemCommand(prefix + binding.description, binding.tooltip, action)

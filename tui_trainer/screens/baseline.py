@@ -15,10 +15,13 @@ from tui_trainer.screens.key_bar import KeyBar
 from tui_trainer.screens.keys import DIAGNOSIS_BINDINGS, MORE_FIX_KEYS
 from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.machine import machine_rows, machine_title
+from tui_trainer.screens.phase_header import RUN_ALONE
 from tui_trainer.screens.resizing import outdated
 from tui_trainer.screens.rows import Rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from textual.app import ComposeResult
     from textual.binding import BindingType
     from textual.events import Resize
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from tui_trainer.screens.canvas import Row
     from tui_trainer.screens.chart_memory import ChartMemory
     from tui_trainer.screens.painting import ChartPainter
+    from tui_trainer.screens.phase_header import Marks
     from tui_trainer.screens.view import RunView
 
 SLOW_SECONDS = 1.0  # charts and log are most of what goes over the wire: 10 kB a time at 120 × 34
@@ -50,6 +54,8 @@ class BaselineScreen(Screen[None]):
         view: RunView,
         chart_memory: ChartMemory | None = None,
         desk: Desk | None = None,
+        *,
+        marks: Callable[[], Marks] = lambda: RUN_ALONE,
     ) -> None:
         super().__init__()
         self.charts = ChartGrid(painter, glyphs, view, chart_memory, id="charts")
@@ -57,6 +63,7 @@ class BaselineScreen(Screen[None]):
         self._glyphs = glyphs
         self._view = view
         self._charted = -1
+        self._marks = marks
 
     def compose(self) -> ComposeResult:
         """Header, charts beside the run panel, log or diagnostics, keys."""
@@ -81,6 +88,8 @@ class BaselineScreen(Screen[None]):
     def show(self, view: RunView) -> None:
         """Show a newer view; what a dialog covers waits until it closes, for each change there repaints all."""
         self._view = view
+        if not self.is_mounted:
+            return  # it is being made
         if self._covered:
             self.diagnosis.announce(view)
             return
@@ -110,7 +119,7 @@ class BaselineScreen(Screen[None]):
 
     def header(self, width: int) -> Row:
         """The first row: which run this is, and its state."""
-        return panels.header_row(self._view, width, self._glyphs)
+        return panels.header_row(self._view, width, self._glyphs, self._marks())
 
     def on_resize(self, event: Resize) -> None:
         """Lay the text out anew once the panels have their new sizes."""

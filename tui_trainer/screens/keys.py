@@ -137,8 +137,34 @@ MACHINE_BINDINGS: list[Binding] = [
             tooltip="Back to the run (also q and g)"),
 ]  # fmt: skip
 
+# On the Plan screen: on its lists, and on the screen itself.
+PLAN_LIST_BINDINGS: list[Binding] = [
+    Binding("enter", "pick", "Edit, show", key_display="Enter", id="plan.edit",
+            tooltip="Edit the setting; open or shut the group; show what is known of the item"),
+    Binding("space", "screen.choice", "Choose", key_display="Space", show=False, id="plan.choice",
+            tooltip="A setting that is one of a few words: the next of them"),
+    Binding("delete,backspace", "screen.put_back", "Put back", show=False, id="plan.put_back",
+            tooltip="Give the setting the template's value again"),
+]  # fmt: skip
+
+PLAN_BINDINGS: list[Binding] = [
+    Binding("tab", "pane(1)", "Next panel", key_display="Tab", id="plan.pane",
+            tooltip="To the next panel: config, data and model, gate"),
+    Binding("shift+tab", "pane(-1)", "Panel before", key_display="⇧Tab", show=False, id="plan.pane_before",
+            tooltip="To the panel before"),
+    Binding("v", "view", "View", id="plan.view", tooltip="Show data, model or environment"),
+    Binding("s", "sign", "Sign", id="plan.sign", tooltip="Sign the marked item, or the first that waits for it"),
+    Binding("w", "waive", "Waive", id="plan.waive",
+            tooltip="Let the marked item be, or the first that failed (asks for a reason)"),
+    Binding("r", "check", "Check", id="plan.check", tooltip="Check again what failed or is open"),
+    Binding("y", "yaml", "YAML", id="plan.yaml", tooltip="The config as YAML, to edit; Esc takes it"),
+    Binding("t", "template", "Template", id="plan.template",
+            tooltip="Begin with the settings of a template, or with the file again"),
+    Binding("ctrl+s", "save", "Save", key_display="^s", id="plan.save", tooltip="Save the config"),
+]  # fmt: skip
+
 ALL_BINDINGS: list[Binding] = [
     *BINDINGS, *CHART_BINDINGS, *RUN_TABLE_BINDINGS, *RUNS_BINDINGS, *COMPARE_BINDINGS[:-1], *MACHINE_BINDINGS,
-    *DIAGNOSIS_BINDINGS, *MORE_FIX_KEYS,
+    *DIAGNOSIS_BINDINGS, *MORE_FIX_KEYS, *PLAN_LIST_BINDINGS, *PLAN_BINDINGS,
 ]  # fmt: skip
 """What a user may give other keys, by their ids."""

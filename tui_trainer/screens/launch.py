@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
@@ -19,6 +20,7 @@ from tui_trainer.session.run_folder import DEFAULT_ROOT
 from tui_trainer.session.wording import clean_text
 
 if TYPE_CHECKING:
+    from tui_trainer.config.loading import LoadedConfig
     from tui_trainer.screens.app import Outcome
     from tui_trainer.session.protocol import RunHandle
     from tui_trainer.session.run_session import RunSession
@@ -33,18 +35,39 @@ class _Done(Exception):
         self.done = done
 
 
-def run_app(options: Options) -> int:
-    """Open the app on the run that `options` ask for; returns the process's exit code."""
+def run_app(options: Options, *, straight: bool = False) -> int:
+    """Open the app on the plan of the run that `options` ask for; returns the process's exit code.
+
+    `straight`: train at once where the plan's gate is passed already.
+    """
     from tui_trainer.screens import opening
+    from tui_trainer.screens.planner import Planner
 
     sessions: list[RunSession] = []
     ignored = load_ignored(preferences_folder(os.environ))
 
+    def load() -> LoadedConfig:
+        """Called on a thread of the app's, behind the first paint, as all that follows."""
+        from tui_trainer.session.launching import config_to_plan
+
+        return config_to_plan(options)
+
     def start() -> RunHandle:
-        """Called on a thread of the app's, behind the first paint: imports torch."""
+        from tui_trainer.phases.gate_lines import refusal
+        from tui_trainer.phases.plan import GateNotPassed, PlanGate
+
+        loaded = load()
+        checklist = PlanGate(loaded).look()
+        if not checklist.passed:
+            raise GateNotPassed(refusal(checklist))
+        return begin(loaded)
+
+    def begin(loaded: LoadedConfig) -> RunHandle:
+        """Imports torch."""
         from tui_trainer.phases.baseline import open_baseline
 
-        session = open_baseline(options, interactive=True, ignored=ignored.codes)
+        wanted = dataclasses.replace(options, mode="baseline", planned=loaded)
+        session = open_baseline(wanted, interactive=True, ignored=ignored.codes)
         if isinstance(session, AlreadyDone):
             raise _Done(session)
         session.start()
@@ -54,9 +77,11 @@ def run_app(options: Options) -> int:
 
     name = options.config.stem if options.config is not None else "digits-baseline"
     project = options.config.parent if options.config is not None else Path()
+    name = clean_text(name, limit=200)
     outcome = opening.open_app(
-        start,
-        name=clean_text(name, limit=200),
+        start if straight else None,
+        planner=Planner(load, begin, name=name),
+        name=name,
         run_roots=(DEFAULT_ROOT, project / DEFAULT_ROOT),
         ignored=ignored,
     )

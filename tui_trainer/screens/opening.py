@@ -25,19 +25,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tui_trainer.screens.ignored import Ignored
+    from tui_trainer.screens.planner import Planner
     from tui_trainer.session.protocol import RunHandle
 
 PRINTED_BYTES = 64 * 1024  # of what was captured by a run that never began: the end is enough
 
 
 def open_app(
-    start: Callable[[], RunHandle],
+    start: Callable[[], RunHandle] | None,
     *,
+    planner: Planner | None = None,
     name: str = "",
     run_roots: Sequence[Path] = (DEFAULT_ROOT,),
     ignored: Ignored | None = None,
 ) -> Outcome:
-    """Open the app on the run that `start` begins, and give the terminal back as it was.
+    """Open the app on the run that `start` begins, else on the plan, and give the terminal back as it was.
 
     The list of runs shows those in `run_roots` and beside this one. What was printed meanwhile ends up in the run
     folder's `output.log`. Raises nothing of the app's own: see `Outcome`.
@@ -54,6 +56,7 @@ def open_app(
             app = MLTrainerApp(
                 start,
                 painter=painter,
+                planner=planner,
                 name=name,
                 terminal=terminal,
                 ascii=ascii_only,

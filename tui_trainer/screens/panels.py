@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tui_trainer.screens.cases import badge, open_cases
+from tui_trainer.screens.phase_header import RUN_ALONE, phase_row
 from tui_trainer.session.wording import (
-    cell_width,
     clean_text,
     crop,
     format_duration,
@@ -20,9 +20,9 @@ from tui_trainer.session.wording import (
 
 if TYPE_CHECKING:
     from tui_trainer.screens.canvas import Row, Run
+    from tui_trainer.screens.phase_header import Marks
     from tui_trainer.screens.view import RunView
 
-PHASES = ("Plan", "Baseline", "Diagnose", "Optimize", "Finalize")
 STATUS_WORDS = {
     "starting": ("starting", "dim"),
     "running": ("training", "good"),
@@ -46,6 +46,13 @@ class Glyphs:
     rest: str = "─"
     here: str = "●"
     other: str = "·"
+    passed: str = "✓"
+    missing: str = "!"
+    changed: str = "•"
+    open: str = "▾"
+    folded: str = "▸"
+    cell: str = "█"
+    half: str = "▀"
     critical: str = "◆"
     warning: str = "▲"
     info: str = "i"
@@ -55,31 +62,17 @@ class Glyphs:
 
 UNICODE = Glyphs()
 ASCII = Glyphs(
-    full="#", rest="-", here="*", other=".", critical="X", warning="!", levels="_.-=+*#@", ascii=True
-)
+    full="#", rest="-", here="*", other=".", passed="+", missing="!", changed="*", open="-", folded="+", cell="#", half="",
+    critical="X", warning="!", levels="_.-=+*#@", ascii=True,
+)  # fmt: skip
 
 
-def header_row(view: RunView, width: int, glyphs: Glyphs) -> Row:
+def header_row(view: RunView, width: int, glyphs: Glyphs, marks: Marks = RUN_ALONE) -> Row:
     """Program, run, the five phases with the one that is open, state and device."""
     word, role = STATUS_WORDS.get(view.status, (view.status, "text"))
     right: list[Run] = [*badge_runs(view), (word, role)]
     right.append((f"  {view.device} " if view.device else " ", "dim"))
-    phases: list[Run] = []
-    for number, phase in enumerate(PHASES, start=1):
-        active = number == 2
-        sign = glyphs.here if active else glyphs.other
-        phases.append((f"F{number} {phase} {sign}  ", "strong" if active else "dim"))
-    short: list[Run] = [(f"F{n}{p if n == 2 else ''} ", "strong" if n == 2 else "dim") for n, p in
-                        enumerate([" " + phase for phase in PHASES], start=1)]  # fmt: skip
-    for phase_runs, brand in ((phases, " mltrainer "), (short, " mltrainer "), (short, " "), ([], " ")):
-        taken = sum(cell_width(text) for text, _ in (*phase_runs, *right)) + len(brand) + 4
-        room = width - taken
-        if room >= min(12, cell_width(view.name)) or not phase_runs:
-            name = crop(view.name, max(0, room))
-            left: list[Run] = [(brand, "brand"), (f"{name}  ", "strong"), *phase_runs]
-            gap = width - sum(cell_width(text) for text, _ in (*left, *right))
-            return (*left, (" " * max(1, gap), "text"), *right)
-    return ((" mltrainer", "brand"),)
+    return phase_row(view.name, right, width, glyphs, marks=marks)
 
 
 def badge_runs(view: RunView) -> list[Run]:

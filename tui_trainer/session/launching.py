@@ -40,6 +40,8 @@ class Options:
     sign: tuple[str, ...] = ()
     waive: tuple[str, ...] = ()
     run: Path | None = None
+    planned: LoadedConfig | None = None
+    """The config as it was planned in the app: it takes the place of `config` and `overrides`."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ def open_request(options: Options) -> RunRequest | AlreadyDone:
     )
 
 
+def config_to_plan(options: Options) -> LoadedConfig:
+    """The config that a run of these options would have. Raises `ConfigError` or `RunFolderError`."""
+    return load_options(options, _earlier_run(options)[0])
+
+
 def _newest_checkpoint(run: Path) -> Path:
     """The newest checkpoint that a run's manifest names; that run is not touched, for it may be going on."""
     folder = run.resolve() / "checkpoints"
@@ -110,6 +117,8 @@ def load_options(options: Options, earlier: Path | None = None) -> LoadedConfig:
     """The config that the options name: a file, else the resumed run's own, else the bundled digits baseline."""
     from tui_trainer.config.loading import load_config
 
+    if options.planned is not None:
+        return options.planned
     overrides = [*options.overrides, *_notes("sign", options.sign), *_notes("waive", options.waive)]
     path = options.config
     if path is None and earlier is not None and (earlier / CONFIG_YAML).exists():
