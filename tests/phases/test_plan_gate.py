@@ -17,7 +17,7 @@ from tui_trainer.phases.gate import Checklist
 from tui_trainer.phases.gate_book import GateBook
 from tui_trainer.phases.manifest import write_environment
 from tui_trainer.phases.plan import PlanGate
-from tui_trainer.phases.plan_checks import GATE, ITEMS
+from tui_trainer.phases.plan_checks import GATE, ITEMS, REHEARSED
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -277,7 +277,7 @@ def test_determinism_switched_off_is_not_passed_over(tmp_path: Path) -> None:
     assert [entry.item.name for entry in checklist.missing] == ["deterministic"]
 
 
-def test_a_rehearsal_that_dies_fails_its_items_and_says_how(tmp_path: Path) -> None:
+def test_a_rehearsal_that_dies_fails_the_item_it_was_at_and_says_how(tmp_path: Path) -> None:
     (tmp_path / "deadly_net.py").write_text(
         "import os\nfrom torch import nn\n"
         "class Net(nn.Linear):\n"
@@ -287,8 +287,9 @@ def test_a_rehearsal_that_dies_fails_its_items_and_says_how(tmp_path: Path) -> N
         "        os.kill(os.getpid(), 9)\n"
     )
     checklist = PlanGate(load(tmp_path, model={"target": "deadly_net:Net"})).run()
-    assert states(checklist)["two_runs"] == "failed"
-    assert "by signal 9: about to die" in evidence(checklist, "two_runs")
+    found = states(checklist)
+    assert (found["data"], found["dummy_pass"], found["two_runs"]) == ("passed", "failed", "open")
+    assert "by signal 9: about to die" in evidence(checklist, "dummy_pass")
 
 
 def test_a_damaged_gates_file_counts_as_nothing_earned(tmp_path: Path) -> None:
@@ -297,6 +298,29 @@ def test_a_damaged_gates_file_counts_as_nothing_earned(tmp_path: Path) -> None:
     for content in ("", "[1, 2]", "gates: {reproducibility: 3}", "gates: [", "\x00\xff", perfect):
         (tmp_path / "gates.yaml").write_text(content, encoding="latin-1")
         assert set(states(PlanGate(loaded).look()).values()) == {"open", "signed"}
+
+
+def test_a_project_folder_that_cannot_be_written_stops_no_run_but_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "run").mkdir()
+    waived = {"waive": dict.fromkeys(REHEARSED, "-"), **SMALL["gates"]}
+    loaded = load(tmp_path / "project", gates=waived)
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system", str(loaded.folder))
+
+    monkeypatch.setattr("tui_trainer.phases.gate_book.write_atomically", refuse)
+    monkeypatch.setattr("tui_trainer.phases.manifest.write_environment", refuse)
+    assert {entry.item.name for entry in PlanGate(loaded).run().missing} >= {"environment"}
+    gate = PlanGate(loaded, run=tmp_path / "run")
+    assert gate.run().passed
+    assert gate.trouble is not None
+    assert "Read-only" in gate.trouble
+    monkeypatch.undo()
+    gate.leave_record(tmp_path / "run")
+    assert "numpy==" in (tmp_path / "run" / "reproducibility" / "requirements.txt").read_text()
 
 
 def test_two_gates_are_kept_side_by_side(tmp_path: Path) -> None:
@@ -322,6 +346,7 @@ def test_without_signatures_the_baseline_does_not_start(tmp_path: Path) -> None:
     assert "[GATE] Reproducibility: passed (11 items)" in done.stderr
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["gates"][GATE]["two_runs"]["state"] == "passed"
+    assert (tmp_path / "run" / "reproducibility" / "requirements.txt").is_file()
 
 
 def test_what_is_wrong_with_the_data_is_on_record_before_the_refusal(tmp_path: Path) -> None:

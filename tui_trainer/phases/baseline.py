@@ -63,7 +63,7 @@ def _pass_gate(request: RunRequest, project: Path | None, say: Callable[[str], N
                 told.add(entry.item.name)
                 say(entry_line(entry))
 
-    gate = PlanGate(request.loaded, project=project, on_change=tell)
+    gate = PlanGate(request.loaded, project=project, run=request.folder.path, on_change=tell)
     checklist = gate.look()
     if not checklist.passed:
         checklist = gate.run()
@@ -74,6 +74,7 @@ def _pass_gate(request: RunRequest, project: Path | None, say: Callable[[str], N
         request.remarks += (f"{gate.trouble}: the gate holds for this run only",)
     request.folder.record["gates"] = {**request.folder.record.get("gates", {}), **as_record(checklist)}
     request.folder.record.pop("held", None)
+    request.on_begin = gate.leave_record
     if not checklist.passed:
         error = GateNotPassed(refusal(checklist))
         if not any(item["severity"] != "info" for item in gate.diagnostics):

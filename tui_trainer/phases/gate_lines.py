@@ -42,9 +42,14 @@ def missing_lines(checklist: Checklist) -> list[str]:
     """What keeps the gate shut, each item with what to do."""
     lines = []
     for entry in checklist.missing:
-        evidence = f" {clean_text(entry.finding.evidence)}." if entry.finding.evidence else ""
-        word = "is not signed" if entry.item.signed else entry.finding.state
-        lines.append(f"{entry.item.name} ({entry.item.title}): {word}.{evidence} {entry.item.help}")
+        evidence = f" {clean_text(entry.finding.evidence).rstrip('.')}." if entry.finding.evidence else ""
+        if entry.item.signed:
+            said = f"not signed.{evidence} {entry.item.help}"
+        elif entry.finding.state == "open":
+            said = "not checked yet."
+        else:
+            said = f"{entry.finding.state}.{evidence} {entry.item.help}"
+        lines.append(f"{entry.item.name} ({entry.item.title}): {said}")
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,8 @@ class PlanGate:
     `run` may take a minute and belongs on a thread of its own; `on_change` gets the checklist and the names of the
     items at work, there; `on_message` gets what the rehearsal tells (see `rehearsing`). `blocked`: why the data
     cannot be trained on at all. `diagnostics`: what the rules found wrong before training. `project`: where
-    `gates.yaml` is kept, the config's folder if left out.
+    `gates.yaml` is kept, the config's folder if left out. `run`: the run folder that will hold the environment's record
+    too, so that a project folder that cannot be written to stops nothing.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class PlanGate:
         loaded: LoadedConfig,
         *,
         project: Path | None = None,
+        run: Path | None = None,
         on_change: Callable[[Checklist, frozenset[str]], None] = lambda *_: None,
         on_message: Callable[[Mapping[str, Any]], None] = lambda _: None,
     ) -> None:
@@ -55,6 +58,7 @@ class PlanGate:
         self.messages: dict[str, Mapping[str, Any]] = {}
         self._on_change, self._on_message = on_change, on_message
         self.project = project or loaded.folder
+        self._run = run
         self._book = GateBook(self.project)
         self._code = self._book.code_of(GATE)
         self._entries: dict[str, Entry] = {}
@@ -133,6 +137,20 @@ class PlanGate:
         """Tell `on_message` of data and model, and check nothing. Raises `UserError` as `run` does."""
         self._messages(set())
 
+    def leave_record(self, run: Path) -> None:
+        """Put the environment's record into a run folder: that of the project, else a new one. Raises `OSError`."""
+        from tui_trainer.phases.manifest import FOLDER, REQUIREMENTS, write_environment
+
+        kept = self.project / FOLDER
+        if (kept / REQUIREMENTS).is_file():
+            shutil.copytree(kept, run / FOLDER, dirs_exist_ok=True)
+            return
+        try:
+            found = environment.repository(self.loaded.folder)
+        except environment.NoAnswer:
+            found = None
+        write_environment(run, environment.requirements(), found)
+
     def cancel(self) -> None:
         """End the checks, from any thread."""
         self._cancelled.set()
@@ -168,12 +186,16 @@ class PlanGate:
             self._work_on({"two_runs"})
             second = self._messages(set(), steps=first["steps"], exactly=True, look=False)
         except TrainingError as error:  # the process died: the message says how
-            for name in sorted(wanted & REHEARSED):
-                if not self._granted(name):
-                    self._found(name, Finding("failed", str(error)))
+            self._found(self._stage(), Finding("failed", str(error)))
             return
         if second is not None:
             self._found("two_runs", plan_checks.two_runs(first, second))
+
+    def _stage(self) -> str:
+        """The item that a rehearsal was at when it died; those after it stay open."""
+        if "data" not in self.messages:
+            return "data"
+        return "two_runs" if "pass" in self.messages else "dummy_pass"
 
     def _messages(self, wanted: set[str], **how: Any) -> Mapping[str, Any] | None:
         """Take in what a rehearsal tells; returns its message `steps`."""
@@ -229,6 +251,9 @@ class PlanGate:
         try:
             write_environment(self.project, packages, found)
         except OSError as error:
+            if self._run is not None:
+                self._judge_record(wanted, machine, packages, found, why_not)
+                return
             failed = Finding(
                 "failed", f"{error.filename or self.project} cannot be written ({error.strerror})"
             )
@@ -236,6 +261,16 @@ class PlanGate:
                 if name in wanted:
                     self._found(name, failed)
             return
+        self._judge_record(wanted, machine, packages, found, why_not)
+
+    def _judge_record(
+        self,
+        wanted: set[str],
+        machine: Mapping[str, Any],
+        packages: str,
+        found: environment.Repository | None,
+        why_not: str,
+    ) -> None:
         if "environment" in wanted:
             count = sum(not line.startswith("#") for line in packages.splitlines())
             platform = {

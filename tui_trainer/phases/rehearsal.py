@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from tui_trainer.config.loading import LoadedConfig
 
+_ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b")  # how a traceback ends
 _LAST_WORDS = 4_000  # bytes of what a process that died said last
 
 
@@ -100,7 +102,8 @@ class Rehearsal:
         self._words.seek(0, 2)
         self._words.seek(max(0, self._words.tell() - _LAST_WORDS))
         said = self._words.read().decode("utf-8", "replace").strip().splitlines()
-        last = clean_text(said[-1], limit=300) if said else "it said nothing"
+        error = next((line for line in reversed(said) if _ERROR.match(line)), said[-1] if said else "")
+        last = clean_text(error, limit=300) or "it said nothing"
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         return f"A trial of the run in a process of its own ended {how}: {last}."
 

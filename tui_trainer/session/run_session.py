@@ -43,6 +43,7 @@ class RunRequest:
     that trained at least one epoch: reports are written there. `interactive`: somebody can be asked. `ignored`: codes of
     diagnostics that the user never wants to hear of. `hold`: raised before the first step, once everything that is
     wrong with data and model has been told. `remarks`: what the log says of the gate, as `[GATE]`.
+    `on_begin` is called with the folder before the first step; an `OSError` of it is only logged.
     """
 
     loaded: LoadedConfig
@@ -55,6 +56,7 @@ class RunRequest:
     ignored: frozenset[str] = frozenset()
     hold: UserError | None = None
     remarks: tuple[str, ...] = ()
+    on_begin: Callable[[Path], object] | None = None
 
 
 class RunSession:
@@ -280,6 +282,13 @@ class RunSession:
         self._judge.emit(starting.run_started(self.request, trainer, lines, context))
         for text in start_warnings(trainer.parts):
             self._log("warning", text)
+        if self.request.on_begin is not None:
+            try:
+                self.request.on_begin(self.folder)
+            except OSError as error:
+                self._log(
+                    "warning", f"The environment's record could not be kept in the run folder ({error})."
+                )
         if self._attempt.point is not None or self.request.folder.attempt["number"] > 1:
             self._judge.emit(starting.resumed(self.request, trainer, self._attempt.point))
 
