@@ -96,7 +96,9 @@ def test_a_flag_that_does_not_exist_is_refused(command):
 def test_a_mode_that_is_yet_to_come_says_so(command):
     done = command(None, "--mode", "optimize")
     assert done.code == 1
-    done.says("--mode optimize is not part of this version yet", "--mode baseline is")
+    done.says(
+        "Phase 4 (Optimize) is not part of this version yet", "--mode plan, baseline, diagnose and all are"
+    )
     assert not done.run.exists()
 
 

@@ -292,6 +292,25 @@ def test_a_rehearsal_that_dies_fails_the_item_it_was_at_and_says_how(tmp_path: P
     assert "by signal 9: about to die" in evidence(checklist, "dummy_pass")
 
 
+def test_a_step_that_hangs_does_not_hold_the_gate_up_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hanging_net.py").write_text(
+        "import time\nfrom torch import nn\n"
+        "class Net(nn.Linear):\n"
+        "    def __init__(self, in_features, num_classes):\n"
+        "        super().__init__(in_features, num_classes)\n"
+        "    def forward(self, x):\n"
+        "        if self.training:\n"
+        "            time.sleep(3600)\n"
+        "        return super().forward(x)\n"
+    )
+    monkeypatch.setattr("tui_trainer.phases.rehearsal.READY_S", 0.5)
+    checklist = PlanGate(load(tmp_path, model={"target": "hanging_net:Net"})).run()
+    assert not checklist.passed
+    assert "a step hangs" in evidence(checklist, "dummy_pass")
+
+
 def test_a_damaged_gates_file_counts_as_nothing_earned(tmp_path: Path) -> None:
     loaded = load(tmp_path)
     perfect = "gates: {reproducibility: {items: {seeds: {state: perfect}}}}"

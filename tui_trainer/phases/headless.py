@@ -14,7 +14,6 @@ from tui_trainer.engine.manifest import write_atomically
 from tui_trainer.phases.baseline import obey_signals, open_baseline
 from tui_trainer.phases.gate_lines import entry_line, missing_lines, route_lines, verdict_lines
 from tui_trainer.session.launching import AlreadyDone, Options, load_options, newest_run
-from tui_trainer.session.run_folder import RUN_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,7 +137,7 @@ def _train_and_judge(
     else:
         _train(session, verbose=verbose)
         result = Result(session.exit_code, session.summary or {})
-    refused = not (session.folder / RUN_JSON).exists()
+    refused = result.exit_code == RunFolderError.exit_code  # the run's files are as they were
     if refused or not result.summary.get("epochs") or result.exit_code in SIGNALLED:
         return result, None
     from tui_trainer.phases.after_baseline import judge_baseline

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tui_trainer.config.loading import LoadedConfig
 
+READY_S = 90.0
+"""For everything after data and model are there: a dummy pass and a few steps. More means that something hangs."""
 _ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b")  # how a traceback ends
 _LAST_WORDS = 4_000  # bytes of what a process that died said last
 
@@ -48,7 +50,9 @@ class Rehearsal:
         if seconds is not None:
             request["seconds"] = seconds
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the messages end)
-        self._cancelled = threading.Event()
+        self._cancelled, self._late = threading.Event(), threading.Event()
+        self._patience = threading.Timer(READY_S, self._give_up)
+        self._patience.daemon = True
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tui_trainer.phases.rehearsing"],
             stdin=subprocess.PIPE,
@@ -79,15 +83,27 @@ class Rehearsal:
                     raise _error(message)
                 if message["kind"] == "done":
                     finished = True
+                elif message["kind"] == "ready":
+                    self._patience.start()
                 else:
                     yield message
+            if self._late.is_set():
+                raise errors.TrainingError(
+                    f"A trial of the run in a process of its own was not done {READY_S:.0f} s after data and model were "
+                    "there: a step hangs, or takes very long."
+                )
             if not finished and not self._cancelled.is_set():
                 raise errors.TrainingError(self._death())
         finally:
             self.close()
 
+    def _give_up(self) -> None:
+        self._late.set()
+        self._process.kill()
+
     def close(self) -> None:
         """End the process where it still runs."""
+        self._patience.cancel()
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()

@@ -3,6 +3,7 @@ lines what it saw. Nothing is written, nothing is kept.
 
 `python -m tui_trainer.phases.rehearsing` reads one JSON object: `config`, `folder`, `steps` (at most; 0: none),
 `seconds` (for the steps), `exactly` (that many steps, however long it takes), `look` (tell about data and model too).
+`ready` is told when data and model are there, `done` at the end.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def _rehearse(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _look_at_data(data, config)
     parts = assemble(config, data, folder)
     try:
+        yield {"kind": "ready"}
         if look:
             yield from _look_at_model(parts, folder)
         if request["steps"]:
