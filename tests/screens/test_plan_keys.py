@@ -15,6 +15,7 @@ from textual.widgets import TextArea
 
 from tui_trainer.config.errors import DataError, RunFolderError
 from tui_trainer.config.loading import load_config
+from tui_trainer.phases.plan import GateNotPassed
 from tui_trainer.screens import plan as plan_module
 from tui_trainer.screens.app import MLTrainerApp
 from tui_trainer.screens.dialogs import Ask, Help
@@ -68,6 +69,11 @@ class Place:
 
     async def checked(self, pilot):
         await until(pilot, lambda: self.view.checklist is not None and not self.view.checking)
+        await self.shown(pilot)
+
+    async def shown(self, pilot):
+        """What the planner knows stands on the screen."""
+        await until(pilot, lambda: self.screen._view is self.view)
         await pilot.pause()
 
     async def to(self, pilot, key):
@@ -115,6 +121,8 @@ async def _does_something(place, before, key):
         seen = await _seen(place, pilot)
         await pilot.press(key)
         await until(pilot, lambda: not place.view.checking)
+        if isinstance(place.screen, PlanScreen):
+            await place.shown(pilot)
         assert await _seen(place, pilot) != seen, key
 
 
@@ -164,6 +172,7 @@ async def test_s_signs_and_w_waives_with_what_is_typed(tmp_path):
         await until(pilot, lambda: place.view.entry("intended_use").granted)
         await pilot.press("w", *"known", "enter")
         await until(pilot, lambda: place.view.passed)
+        await place.shown(pilot)
         assert "1 waived" in place.text("#verdict")
 
 
@@ -243,6 +252,52 @@ async def test_the_bundled_config_is_saved_under_a_name_that_is_asked_for(tmp_pa
         await pilot.press("enter")
         await until(pilot, (tmp_path / "config.yaml").exists)
         assert place.planner.default_file == tmp_path / "config.yaml"
+
+
+async def test_a_file_that_somebody_else_changed_is_not_overwritten_unasked(tmp_path):
+    place = Place(tmp_path)
+    async with place.app.run_test(size=SIZE) as pilot:
+        await place.checked(pilot)
+        await place.set(pilot, "seed", "7")
+        place.file.write_text("seed: 1\n")
+        await pilot.press("ctrl+s")
+        assert isinstance(place.screen, Ask)
+        await pilot.press("n")
+        assert place.file.read_text() == "seed: 1\n"
+        await pilot.press("ctrl+s", "y")
+        await until(pilot, lambda: not place.view.unsaved)
+        assert load_config(place.file).config.seed == 7
+
+
+async def test_an_app_that_was_opened_on_a_run_shows_its_plan_and_checks_nothing_beside_it(tmp_path):
+    place = Place(tmp_path)
+    app = place.app = MLTrainerApp(lambda: place.run, painter=InlinePainter(), planner=place.planner)
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: app.view.step is not None)
+        assert "F1 Plan ✓  F2 Baseline ●" in place.text("#header")
+        await pilot.press("f1")
+        await until(pilot, lambda: place.view.checklist is not None)
+        await place.shown(pilot)
+        assert place.screen._editor.marked.key == "name"
+        assert not place.view.checking
+        assert place.gates.runs == 0
+        await pilot.press("f2")
+        assert app.screen is app.phases.baseline
+
+
+async def test_an_app_whose_gate_is_shut_after_all_opens_on_the_plan(tmp_path):
+    place = Place(tmp_path, FakeGates(two_runs="failed"))
+
+    def start():
+        raise GateNotPassed("two_runs is open")
+
+    app = place.app = MLTrainerApp(start, painter=InlinePainter(), planner=place.planner)
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen))
+        await place.checked(pilot)
+        assert place.gates.runs == 1
+        assert place.view.error is None
+        assert "two_runs" in place.text("#verdict")
 
 
 async def test_yaml_is_the_same_config_and_is_refused_where_it_is_none(tmp_path):

@@ -48,11 +48,18 @@ class Page(LateStyles, ScrollView, can_focus=True):
         return max(0, self.scrollable_content_region.width - bar - 1)  # and a gap
 
     def set_rows(self, rows: Sequence[Row]) -> None:
-        """Show `rows`, scrolled to where the old ones were."""
-        if list(rows) != self._rows:
-            self._rows = list(rows)
-            self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows))
+        """Show `rows`, scrolled to where the old ones were; only those that differ are repainted."""
+        old, new = self._rows, list(rows)
+        if new == old:
+            return
+        self._rows = new
+        if len(new) != len(old):
+            self.virtual_size = Size(self.scrollable_content_region.width, len(new))
             self.refresh()
+            return
+        for y, (before, after) in enumerate(zip(old, new, strict=True)):
+            if before != after:
+                self.refresh_line(y)
 
     def on_resize(self) -> None:
         """Ask for rows that fit."""

@@ -35,9 +35,9 @@ COMPLETE = ("completed", "early_stopped")
 TO_COME = {
     3: (
         "What limits the run: learning curves, gradients by layer, classes and samples that go wrong, and what to change.",
-        "It has no screen yet. Meanwhile the rules watch every run: d on the baseline's screen shows what they found, and",
-        "    mltrainer-tui diagnose RUN",
-        "asks them about a run that is over.",
+        "It has no screen yet. Meanwhile the rules watch every run: d on the baseline's screen shows what they found.",
+        "The analysis of a finished run, with its recommendations, is written as diagnostic_report.md by",
+        "    mltrainer-tui --no-ui --mode diagnose --run RUN",
     ),
     4: (
         "A search for better settings, where the baseline fell short of its target.",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
 
+from tui_trainer.screens.dialogs import Ask
 from tui_trainer.screens.key_bar import KeyBar
 from tui_trainer.screens.keys import PLAN_BINDINGS, PLAN_LIST_BINDINGS
 from tui_trainer.screens.page import Page, RowList
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from tui_trainer.screens.plan_view import PlanView
     from tui_trainer.screens.planner import Planner
 
+TICK_SECONDS = 0.25  # between two pictures of what the checks do
 SETTLED_SECONDS = 1.5  # after the last edit: then the gate is checked again
 PANES = ("form", "views", "gate")
 VIEWS = ("data", "model", "environment")
@@ -69,6 +71,7 @@ class PlanScreen(Screen[None]):
         self._kind = 0
         self._told_error: str | None = None
         self._settling: Timer | None = None
+        self._shown_at, self._due = -TICK_SECONDS, False
 
     def compose(self) -> ComposeResult:
         """Header, where things stand, the form beside previews and gate, keys."""
@@ -93,6 +96,7 @@ class PlanScreen(Screen[None]):
             page = self.query_one(f"#{name}")
             page.border_title = name.capitalize()
             page.border_subtitle = f"v: {VIEWS[(number + 1) % len(VIEWS)]}"
+        self.query_one("#gate").border_title = "Gate: Reproducibility"
         self.planner.on_change = lambda: _tell(self)
         self.call_after_refresh(self._show_again)
         self.call_after_refresh(self.planner.start)
@@ -107,7 +111,17 @@ class PlanScreen(Screen[None]):
             self.call_after_refresh(self._show_again)
 
     @on(Changed)
+    def _changed(self) -> None:
+        """Show it at once where nothing was shown just before; else a moment later, with all that came until then."""
+        wait = self._shown_at + TICK_SECONDS - monotonic()
+        if wait <= 0:
+            self._show_again()
+        elif not self._due:
+            self._due = True
+            self.set_timer(wait, self._show_again)
+
     def _show_again(self) -> None:
+        self._shown_at, self._due = monotonic(), False
         self.show(self.planner.view)
 
     @on(Page.Resized)
@@ -127,9 +141,6 @@ class PlanScreen(Screen[None]):
         self._lay("#model", lambda width: model_rows(view, width, self._glyphs))
         self._lay("#environment", lambda width: environment_rows(view, width))
         self._lay("#items", lambda width: gate_rows(view, width, self._glyphs))
-        gate = self.query_one("#gate")
-        title = view.checklist.title if view.checklist is not None else "Reproducibility"
-        gate.border_title = Content(f"Gate: {title}")
         self._show_item()
         if view.error is not None and view.error != self._told_error:
             self._to_view(0)
@@ -276,7 +287,8 @@ class PlanScreen(Screen[None]):
 
     @on(ConfigEditor.Edited)
     def _edited(self) -> None:
-        """Check the gate again once nobody edits any more."""
+        """Show it at once; check the gate again once nobody edits any more."""
+        self._show_again()
         if self._settling is not None:
             self._settling.stop()
         self._settling = self.set_timer(SETTLED_SECONDS, self.planner.check)
@@ -316,7 +328,7 @@ class PlanScreen(Screen[None]):
             return
         path = self.planner.default_file
         if path is not None:
-            self._save(path)
+            self._save_over(path)
             return
 
         def answered(name: str | None) -> None:
@@ -324,6 +336,19 @@ class PlanScreen(Screen[None]):
                 self._save(loaded.folder / name)
 
         self.app.push_screen(file_dialog(loaded.folder), answered)
+
+    def _save_over(self, path: Path) -> None:
+        """Into the file that the config came from; asks where that was changed by somebody else."""
+        if not self.planner.overwrites(path):
+            self._save(path)
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._save(path)
+
+        text = f"{clean_text(path, limit=300)} was changed by another program since it was read. Saving undoes that."
+        self.app.push_screen(Ask("Save over it?", text, "save", "leave the file as it is"), answered)
 
     def _save(self, path: Path) -> None:
         problem = self.planner.save(path)

@@ -48,6 +48,7 @@ class ConfigEditor(Vertical):
         self._folded = FOLDED
         self._fields: list[Field] = []
         self._from: tuple[object, ...] = ()
+        self._titles = "", ""
         self._typing: Field | None = None
         self._yaml_problem: str | None = None
 
@@ -64,8 +65,10 @@ class ConfigEditor(Vertical):
             "config" if loaded is None else loaded.path.name if loaded.path is not None else "bundled example"
         )
         title = f"Config: {clean_text(name, limit=80)}" + (" (not saved)" if view.unsaved else "")
-        self.border_title = Content(title)
-        self.border_subtitle = Content(f"{self._glyphs.changed} another value than in {view.template_name}")
+        subtitle = f"{self._glyphs.changed} another value than in {view.template_name}"
+        if (title, subtitle) != self._titles:  # setting a border's text repaints all that is inside
+            self._titles = title, subtitle
+            self.border_title, self.border_subtitle = Content(title), Content(subtitle)
         if loaded is None:
             return
         known = (loaded.config, view.template, self._folded)

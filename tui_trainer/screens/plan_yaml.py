@@ -16,8 +16,7 @@ class YamlArea(TextArea):
             "escape",
             "screen.yaml",
             "Form",
-            show=True,
-            id="plan.leave_yaml",
+            key_display="Esc",
             tooltip="Take it, back to the form",
         ),
     ]

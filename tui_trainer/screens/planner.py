@@ -87,11 +87,14 @@ class Planner:
             template = parse_config(loaded.text) if loaded.text else loaded.config
             text = patched_text(loaded.text, loaded.config) if loaded.text else ""
             self._file_text, self._saved_text = loaded.text, text
-            self._take(replace(loaded, text=text), template=template)
+            gate, number = self._take(
+                replace(loaded, text=text), template=template, checking=not self.view.read_only
+            )
         except BaseException as error:
             self.on_failure(error)
             return
-        self.check()
+        if not self.view.read_only:  # else a run trains already: nothing is checked beside it
+            self._check(gate, number)
 
     def check(self) -> None:
         """Check what is open, on a thread of its own; what is under way already goes on."""
@@ -103,6 +106,7 @@ class Planner:
         threading.Thread(target=self._check, args=(gate, number), name="plan-gate", daemon=True).start()
 
     def _new_gate(self, loaded: LoadedConfig) -> Gate:
+        """Under the lock; the gate of before ends."""
         with self._lock:
             if self._gate is not None:
                 self._gate.cancel()
@@ -236,24 +240,31 @@ class Planner:
             self._take(replace(loaded, config=config, text=patched_text(loaded.text, config)))
 
     def _take(
-        self, loaded: LoadedConfig, *, template: Config | None = None, called: str | None = None
-    ) -> None:
-        """Plan with another config: whatever rested on the old one is open again at once."""
+        self,
+        loaded: LoadedConfig,
+        *,
+        template: Config | None = None,
+        called: str | None = None,
+        checking: bool = False,
+    ) -> tuple[Gate, int]:
+        """Plan with another config: whatever rested on the old one is open again at once. Returns its gate, and which
+        round of checks it belongs to. `checking`: the caller checks it now."""
         with self._lock:
             before = self.view.loaded
-            checklist = self._new_gate(loaded).look()
+            gate, number = self._new_gate(loaded), self._round
             self._tell(
                 loaded=loaded,
                 name=clean_text(loaded.config.name, limit=200),
                 template=template or self.view.template,
                 template_name=called or self.view.template_name,
-                checklist=checklist,
+                checklist=gate.look(),
                 busy=frozenset(),
-                checking=False,
+                checking=checking,
                 error=None,
                 outdated=before is not None,
                 unsaved=loaded.text != self._saved_text,
             )
+            return gate, number
 
     @property
     def default_file(self) -> Path | None:
@@ -262,6 +273,16 @@ class Planner:
         if loaded is None or loaded.path is None or loaded.path.resolve().parent != loaded.folder.resolve():
             return None
         return loaded.path
+
+    def overwrites(self, path: Path) -> bool:
+        """Whether `save` would undo what somebody else wrote into the file meanwhile."""
+        try:
+            return path.read_text(encoding="utf-8-sig") not in (
+                self._file_text,
+                self.view.loaded and self.view.loaded.text,
+            )
+        except (OSError, ValueError):
+            return False
 
     def save(self, path: Path) -> str | None:
         """Write the config; returns why that failed."""
