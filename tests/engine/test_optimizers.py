@@ -36,9 +36,9 @@ def wrong(params, lr):
 """
 
 
-def net():
+def net(*, bias=True):
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    return nn.Sequential(nn.Linear(6, 8, bias=bias), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
 
 
 @pytest.fixture
@@ -78,7 +78,8 @@ def train(model, step, optimizer, steps=5):
     ],
 )
 def test_short_names_train_as_torch_s_own_do(build, target, reference, args):
-    ours, theirs = net(), net()
+    # A bias before BatchNorm has no gradient but rounding errors, which Adam makes steps of: no two kernels would agree.
+    ours, theirs = net(bias=False), net(bias=False)
     optimizer = build(target, ours, weight_decay=0.01, **args)
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in args.items()}
     other = reference(theirs.parameters(), lr=0.01, weight_decay=0.01, **plain)

@@ -217,16 +217,9 @@ def _set_rate(trainer: Trainer, rate: float) -> None:
 
 def _groups(trainer: Trainer) -> Iterator[list[Batch]]:
     """Micro-batches of one step after the other, from as many epochs as it takes."""
-    size, number = trainer.config.training.gradient_accumulation_steps, trainer.epoch
+    number = trainer.epoch
     while True:
-        group: list[Batch] = []
-        for batch in trainer.parts.train.epoch(number):
-            group.append(batch)
-            if len(group) == size:
-                yield group
-                group = []
-        if group:
-            yield group
+        yield from trainer.parts.groups(number)
         number += 1
 
 

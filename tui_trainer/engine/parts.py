@@ -22,12 +22,15 @@ from tui_trainer.engine.precision import Precision
 from tui_trainer.engine.schedulers import Schedule, build_schedule
 from tui_trainer.engine.seeding import seed_everything
 from tui_trainer.engine.statistics import Statistic, resolve_statistics
+from tui_trainer.engine.step import TrainingStep
 from tui_trainer.models.build import build_model, check_fits, describe_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tui_trainer.config.schema import Config
+    from tui_trainer.data.batches import Batch
     from tui_trainer.data.dataset import DataSplits
 
 
@@ -54,6 +57,36 @@ class Parts:
     def steps_per_epoch(self) -> int:
         """Optimizer steps an epoch: micro-batches in groups of `gradient_accumulation_steps`."""
         return -(-len(self.train) // self.config.training.gradient_accumulation_steps)
+
+    def groups(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """The micro-batches of each optimizer step of an epoch, from its batch `start` on."""
+        size = self.config.training.gradient_accumulation_steps
+        batches = self.train.epoch(epoch, start)
+        if size == 1:
+            for batch in batches:
+                yield [batch]
+            return
+        group: list[Batch] = []
+        for batch in batches:
+            group.append(batch)
+            if len(group) == size:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def training_step(self, *, trust_device: bool | None = None) -> TrainingStep:
+        """What takes one optimizer step on such a group."""
+        return TrainingStep(
+            model=self.model,
+            forward=self.forward,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            precision=self.precision,
+            device=self.device,
+            clip_norm=self.config.training.gradient_clip_norm,
+            trust_device=trust_device,
+        )
 
     def close(self) -> None:
         """Stop loader workers."""

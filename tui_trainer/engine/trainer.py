@@ -26,15 +26,15 @@ from tui_trainer.engine.progress import EpochProgress
 from tui_trainer.engine.retention import Retention
 from tui_trainer.engine.rows import side_rows
 from tui_trainer.engine.state import capture, restore
-from tui_trainer.engine.step import StepResult, TrainingStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from tui_trainer.data.batches import Batch
     from tui_trainer.engine.commands import Command, CommandQueue
     from tui_trainer.engine.parts import Parts
     from tui_trainer.engine.rollback import Rollback
+    from tui_trainer.engine.step import StepResult
 
 MAX_CONSECUTIVE_SKIPS = 10
 _MINUTE = 60.0
@@ -80,16 +80,7 @@ class Trainer:
             parts.train.interrupt = lambda: self.awaiting and bool(commands)
         self.awaiting = False
         self.heartbeat: float | None = None
-        self.step_runner = TrainingStep(
-            model=parts.model,
-            forward=parts.forward,
-            loss=parts.loss,
-            optimizer=parts.optimizer,
-            precision=parts.precision,
-            device=parts.device,
-            clip_norm=config.training.gradient_clip_norm,
-            trust_device=trust_device,
-        )
+        self.step_runner = parts.training_step(trust_device=trust_device)
         self.validation_memory = MemoryRecovery(parts.device, "validation")
         for recovery in (self.step_runner.memory, self.validation_memory):
             watch(self, recovery)
@@ -210,7 +201,7 @@ class Trainer:
 
     def _train_batches(self) -> bool:
         progress, commands = self.progress, self.commands
-        groups = self._groups()
+        groups = self.parts.groups(self.epoch, progress.position)
         if progress.validation_due and not self._validate_midway():
             return False
         while True:
@@ -223,7 +214,7 @@ class Trainer:
             try:
                 group = next(groups, None)
             except WaitBroken:  # by a command
-                groups = self._groups()
+                groups = self.parts.groups(self.epoch, progress.position)
                 continue
             finally:
                 self.awaiting = False
@@ -262,23 +253,6 @@ class Trainer:
         if measure:
             self._save_by_the_clock()
         return True
-
-    def _groups(self) -> Iterator[list[Batch]]:
-        """The micro-batches of each optimizer step, from the present position on."""
-        size = self.config.training.gradient_accumulation_steps
-        batches = self.parts.train.epoch(self.epoch, self.progress.position)
-        if size == 1:
-            for batch in batches:
-                yield [batch]
-            return
-        group: list[Batch] = []
-        for batch in batches:
-            group.append(batch)
-            if len(group) == size:
-                yield group
-                group = []
-        if group:
-            yield group
 
     def _account(self, step: int, result: StepResult) -> None:
         """Take a step's figures, known to the host by now, into the epoch's."""

@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from tui_trainer.data.batches import Batch
     from tui_trainer.data.dataset import DataSplits
     from tui_trainer.engine.parts import Parts
 
@@ -271,24 +271,14 @@ def _dummy_pass(parts: Parts) -> dict[str, Any]:
 
 def _train(parts: Parts, request: dict[str, Any]) -> dict[str, Any]:
     """A few optimizer steps: the `losses` as hexadecimal floats, and a digest of each tensor of the model after them."""
-    from tui_trainer.engine.step import TrainingStep
-
-    runner = TrainingStep(
-        model=parts.model,
-        forward=parts.forward,
-        loss=parts.loss,
-        optimizer=parts.optimizer,
-        precision=parts.precision,
-        device=parts.device,
-        clip_norm=parts.config.training.gradient_clip_norm,
-    )
+    runner = parts.training_step()
     parts.model.train()
     if parts.loss.module is not None:
         parts.loss.module.train()
     losses: list[str] = []
     end = time.monotonic() + request.get("seconds", float("inf"))
     steps = 0
-    for group in _groups(parts):
+    for group in chain.from_iterable(parts.groups(epoch) for epoch in count(1)):
         result = runner.run(group, measure=False, on_outputs=None)
         losses += [float(loss).hex() for loss in result.losses]
         steps += 1
@@ -297,21 +287,6 @@ def _train(parts: Parts, request: dict[str, Any]) -> dict[str, Any]:
         if steps >= request["steps"] or (not request.get("exactly") and time.monotonic() > end):
             break
     return {"steps": steps, "losses": losses, "tensors": _digests(parts.model)}
-
-
-def _groups(parts: Parts) -> Iterator[list[Batch]]:
-    size = parts.config.training.gradient_accumulation_steps
-    epoch = 0
-    while True:
-        epoch += 1
-        group: list[Batch] = []
-        for batch in parts.train.epoch(epoch):
-            group.append(batch)
-            if len(group) == size:
-                yield group
-                group = []
-        if group:
-            yield group
 
 
 def _digests(model: nn.Module) -> dict[str, str]:
