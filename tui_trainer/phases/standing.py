@@ -54,7 +54,20 @@ def digest(value: Any) -> str:
 
 def _environment() -> dict[str, Any]:
     machine = host()
-    return {"versions": versions(), "machine": [machine["name"], machine["os"], machine["cpus"]]}
+    return {
+        "versions": versions(),
+        "machine": [machine["name"], machine["os"], machine["cpus"]],
+        "driver": _first_line(Path("/sys/module/nvidia/version")),
+        "gpus": sorted(_first_line(path) for path in Path("/proc/driver/nvidia/gpus").glob("*/information")),
+    }
+
+
+def _first_line(path: Path) -> str:
+    """Of a file of the system's; empty where it is not there. Asking NVML would take longer than all else here."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
+    except OSError:
+        return ""
 
 
 def _file_digest(path: Path) -> str:
