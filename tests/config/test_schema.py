@@ -75,6 +75,10 @@ def test_defaults_pass_their_own_validation() -> None:
         ("targets: {metric: val_accuracy, at_least: 1, at_most: 2}", "either at_least or at_most"),
         ("remote: {host: -oProxyCommand=x}", "a host name"),
         ("gates: {sign: {intended_use: ''}}", "must be text, and not empty"),
+        ("gates: {waive: {seeds: '  '}}", "gates.waive says nothing of seeds: write the reason"),
+        ("gates: {waive: {two_run: x}}", "no such item of a gate; did you mean two_runs?"),
+        ("gates: {sign: {seeds: fine}}", "which the program checks and nobody signs"),
+        ("gates: {sign: {all: fine}}", "gates.sign names 'all', which is no such item"),
         ("data: {args: {1: 2}}", "data.args has the key 1, but a key must be text"),
     ],
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +15,8 @@ import yaml
 
 from tests.runs import train
 from tui_trainer.config.loading import LoadedConfig, load_config
-from tui_trainer.phases import environment, plan_checks
-from tui_trainer.phases.gate import Checklist
+from tui_trainer.phases import environment, plan_checks, standing
+from tui_trainer.phases.gate import Checklist, Entry
 from tui_trainer.phases.gate_book import GateBook
 from tui_trainer.phases.manifest import write_environment
 from tui_trainer.phases.plan import PlanGate
@@ -78,6 +81,7 @@ def test_an_earned_gate_is_not_checked_again(earned: Path, monkeypatch: pytest.M
         ({"monitoring": {"log_every_n_steps": 3}}, set()),
         ({"targets": {"metric": "val_accuracy", "at_least": 0.9}}, {"target_metric"}),
         ({"checkpoint": {"checkpoint_every_n_epochs": 1}}, {"disk"}),
+        ({"data": {**SMALL["data"], "num_workers": 2}}, {"two_runs"}),
         (
             {"optimizer": {"learning_rate": 0.01}},
             {item.name for item in ITEMS if "config" in item.rests_on},
@@ -220,13 +224,18 @@ def test_the_dummy_pass_finds_what_could_not_train(tmp_path: Path, args: dict[st
     assert said in evidence(checklist, "dummy_pass")
 
 
-def test_too_little_room_for_the_checkpoints(tmp_path: Path) -> None:
+def test_too_little_room_for_the_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = load(tmp_path, training={"epochs": 20}).config
     message = {"checkpoint_bytes": 10**15}
     finding = plan_checks.disk(message, config, tmp_path)
     assert finding.state == "failed"
     assert finding.details["checkpoints"] == 4 + 1 + 1
-    assert plan_checks.disk({"checkpoint_bytes": 1000}, config, tmp_path).state == "passed"
+    found = plan_checks.disk({"checkpoint_bytes": 1000}, config, tmp_path / "to" / "come")
+    assert found.state == "passed"
+    item = next(item for item in ITEMS if item.name == "disk")
+    assert not plan_checks.too_full(Entry(item, found), tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=6999))
+    assert plan_checks.too_full(Entry(item, found), tmp_path)
 
 
 def git(folder: Path, *words: str) -> None:
@@ -340,6 +349,80 @@ def test_a_project_folder_that_cannot_be_written_stops_no_run_but_is_said(
     monkeypatch.undo()
     gate.leave_record(tmp_path / "run")
     assert "numpy==" in (tmp_path / "run" / "reproducibility" / "requirements.txt").read_text()
+
+
+def edit(project: Path, item: str, **content: Any) -> None:
+    """What somebody types into gates.yaml."""
+    path = project / "gates.yaml"
+    gates = yaml.safe_load(path.read_text())
+    gates["gates"][GATE]["items"].setdefault(item, {}).update(content)
+    path.write_text(yaml.safe_dump(gates))
+
+
+def test_what_is_typed_into_gates_yaml_does_not_count(earned: Path, tmp_path: Path) -> None:
+    shutil.copytree(earned, tmp_path, dirs_exist_ok=True)
+    loaded = load(tmp_path, gates={})
+    book, items = GateBook(tmp_path), [item for item in ITEMS if item.name in ("two_runs", "intended_use")]
+    now = standing.aspects(load(earned), book.code_of(GATE))
+    assert set(book.entries(GATE, items, now)) == {"two_runs", "intended_use"}
+    edit(tmp_path, "two_runs", evidence="it is fine")
+    edit(tmp_path, "intended_use", state="passed")
+    assert not book.entries(GATE, items, now)
+    assert not PlanGate(loaded).look().passed
+
+
+def test_an_item_that_stayed_open_may_be_waived_later(tmp_path: Path) -> None:
+    waive = {item.name: "-" for item in ITEMS if not item.signed}
+    assert not PlanGate(load(tmp_path, gates={"waive": waive})).run().passed
+    assert PlanGate(load(tmp_path, gates={"waive": waive | {"all": "no time"}})).look().passed
+
+
+def test_a_new_reason_takes_the_place_of_the_old(tmp_path: Path) -> None:
+    def reasons(**waive: str) -> set[str]:
+        return {entry.reason for entry in PlanGate(load(tmp_path, gates={"waive": waive})).run().entries}
+
+    everything = {item.name: "old" for item in ITEMS}
+    assert reasons(**everything) == {"old"}
+    assert reasons(two_runs="new") == {"old", "new"}
+    assert reasons(all="later") == {"old", "new"}
+
+
+def test_a_signature_does_not_renew_what_has_changed_since(tmp_path: Path) -> None:
+    (tmp_path / "rows").write_text("1")
+    waive = {item.name: "-" for item in ITEMS if item.name != "intended_use"}
+    loaded = load(tmp_path, data={"target": "digits", "args": {"path": "rows"}}, gates={"waive": waive})
+    gate = PlanGate(loaded)
+    assert not gate.run().passed
+    (tmp_path / "rows").write_text("2")
+    assert gate.sign("intended_use", "a test").passed
+    again = PlanGate(load(tmp_path, data={"target": "digits", "args": {"path": "rows"}}, gates={})).look()
+    resting = {item.name for item in ITEMS if "data" in item.rests_on}
+    assert {entry.item.name for entry in again.missing} == resting
+
+
+@pytest.mark.parametrize("change", ["swap", "rename", "same_date", "linked"])
+def test_data_files_that_change_by_name_or_content_are_noticed(tmp_path: Path, change: str) -> None:
+    (tmp_path / "kept.png").write_text("0")
+    for name in ("cat", "dog"):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        (tmp_path / "d" / name / "1.png").write_text(name)
+    (tmp_path / "d" / "dog" / "2.png").symlink_to(tmp_path / "kept.png")
+    config = load(tmp_path, data={"target": "digits", "args": {"root": "d"}}).config
+    before = standing.data_files(config, tmp_path)
+    cat, dog = tmp_path / "d" / "cat" / "1.png", tmp_path / "d" / "dog" / "1.png"
+    if change == "swap":
+        cat.rename(tmp_path / "aside")
+        dog.rename(cat)
+        (tmp_path / "aside").rename(dog)
+    elif change == "rename":
+        cat.rename(cat.with_name("3.png"))
+    elif change == "same_date":
+        date = cat.stat().st_mtime_ns
+        cat.write_text("tac")
+        os.utime(cat, ns=(date, date))
+    else:
+        (tmp_path / "kept.png").write_text("1")
+    assert standing.data_files(config, tmp_path) != before
 
 
 def test_two_gates_are_kept_side_by_side(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, field_validator, model_validator
 
+from tui_trainer.config.gate_items import signatures, waivers
 from tui_trainer.config.section import (
     LARGEST_COUNT,
     Args,
@@ -267,9 +268,9 @@ class MonitoringConfig(Section):
 class GatesConfig(Section):
     """What people answer for at the gates between phases."""
 
-    sign: dict[Text, Text] = setting({})
+    sign: Annotated[dict[Text, Text], AfterValidator(signatures)] = setting({})
     """Notes for items that a person signs, such as intended_use, by item. Default: none."""
-    waive: dict[Text, Text] = setting({})
+    waive: Annotated[dict[Text, Text], AfterValidator(waivers)] = setting({})
     """Reasons for going on although a checked item fails, by item (or `all`); every later report shows them.
     Default: none."""
 

@@ -13,6 +13,7 @@ import yaml
 from tui_trainer.config.yaml_text import write_yaml
 from tui_trainer.engine.manifest import write_atomically
 from tui_trainer.phases.gate import Checklist, Entry, Finding, Item, State
+from tui_trainer.phases.standing import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ GATES_YAML = "gates.yaml"
 _HEAD = """\
 # The gates of this project: what was checked and found, who signed what, what was waived and why.
 # Written by mltrainer-tui. `rested_on` are digests of what each item was earned for; a change there re-opens it.
+# `seal` is a digest of the item as it was written: one that is edited here is open again.
 """
 _LARGEST = 4 * 2**20  # bytes; far beyond any gates.yaml of ours
 
@@ -50,12 +52,15 @@ class GateBook:
         return run if isinstance(run, str) else None
 
     def entries(self, gate: str, items: Sequence[Item], now: Mapping[str, str]) -> dict[str, Entry]:
-        """What is known of `items` and still holds, by name; an item that rests on what has changed is left out."""
+        """What is known of `items` and still holds, by name.
+
+        An item that is open, that rests on what has changed, or that somebody edited is left out.
+        """
         stored = self._read().get(gate, {}).get("items")
         found: dict[str, Entry] = {}
         for item in items:
             content = stored.get(item.name) if isinstance(stored, dict) else None
-            entry = _entry(item, content) if isinstance(content, dict) else None
+            entry = _entry(gate, item, content) if isinstance(content, dict) else None
             if entry and all(entry.rested_on.get(name) == now[name] for name in item.rests_on):
                 found[item.name] = entry
         return found
@@ -67,7 +72,7 @@ class GateBook:
             content["run"] = checklist.run
         if code:
             content["code"] = list(code)
-        content["items"] = {entry.item.name: _content(entry) for entry in checklist.entries}
+        content["items"] = {entry.item.name: _content(checklist.gate, entry) for entry in checklist.entries}
         try:
             with _locked(self.folder):
                 gates = self._read() | {checklist.gate: content}
@@ -102,7 +107,7 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _content(entry: Entry) -> dict[str, Any]:
+def _content(gate: str, entry: Entry) -> dict[str, Any]:
     """One item as it stands in the file; what is empty is left out."""
     content = {
         "state": entry.finding.state,
@@ -114,7 +119,13 @@ def _content(entry: Entry) -> dict[str, Any]:
         "details": _plain(entry.finding.details),
         "rested_on": {name: value for name, value in entry.rested_on.items() if name in entry.item.rests_on},
     }
-    return {name: value for name, value in content.items() if value}
+    content = {name: value for name, value in content.items() if value}
+    return content | {"seal": _seal(gate, entry.item.name, content)}
+
+
+def _seal(gate: str, item: str, content: Mapping[str, Any]) -> str:
+    """No secret: it keeps people from ticking off by hand what is checked, or from mending what was found."""
+    return digest([gate, item, {name: value for name, value in content.items() if name != "seal"}])
 
 
 def _plain(value: Any) -> Any:
@@ -126,9 +137,9 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
-def _entry(item: Item, content: dict[str, Any]) -> Entry | None:
+def _entry(gate: str, item: Item, content: dict[str, Any]) -> Entry | None:
     state = next((known for known in get_args(State) if known == content.get("state")), None)
-    if state is None:
+    if state in (None, "open") or content.get("seal") != _seal(gate, item.name, content):
         return None
     details, rested_on = content.get("details"), content.get("rested_on")
     return Entry(

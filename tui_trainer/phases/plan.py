@@ -15,8 +15,8 @@ from tui_trainer.phases.gate import Checklist, Entry, Finding, Item
 from tui_trainer.phases.gate_book import GateBook
 from tui_trainer.phases.plan_checks import GATE, ITEMS, REHEARSED, TITLE
 from tui_trainer.phases.rehearsal import Rehearsal
-from tui_trainer.phases.signing import signed, waived
-from tui_trainer.phases.standing import aspects
+from tui_trainer.phases.signing import answered, signed, waived
+from tui_trainer.phases.standing import aspects, changed_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,8 +39,8 @@ class PlanGate:
     `run` may take a minute and belongs on a thread of its own; `on_change` gets the checklist and the names of the
     items at work, there; `on_message` gets what the rehearsal tells (see `rehearsing`). `blocked`: why the data
     cannot be trained on at all. `diagnostics`: what the rules found wrong before training. `project`: where
-    `gates.yaml` is kept, the config's folder if left out. `run`: the run folder that will hold the environment's record
-    too, so that a project folder that cannot be written to stops nothing.
+    `gates.yaml` is kept, the config's folder if left out. `run`: the run folder, where the checkpoints will be; it will hold
+    the environment's record too, so that a project folder that cannot be written to stops nothing.
     """
 
     def __init__(
@@ -59,8 +59,12 @@ class PlanGate:
         self._on_change, self._on_message = on_change, on_message
         self.project = project or loaded.folder
         self._run = run
+        self._room = run or self.project
         self._book = GateBook(self.project)
         self._code = self._book.code_of(GATE)
+        self._stood: Mapping[str, str] = {}  # the aspects, with those code files, that the entries rest on
+        self._stood_code = self._code
+        self._opened = time.time()
         self._entries: dict[str, Entry] = {}
         self._busy: frozenset[str] = frozenset()
         self._rehearsal: Rehearsal | None = None
@@ -82,36 +86,34 @@ class PlanGate:
 
     def look(self) -> Checklist:
         """The gate as far as it is known without checking anything: milliseconds."""
-        now = aspects(self.loaded, self._code)
-        with self._lock:
-            return self._look(now)
-
-    def _look(self, now: Mapping[str, str]) -> Checklist:
-        self._entries = self._book.entries(GATE, ITEMS, now)
-        gates = self.loaded.config.gates
-        for item in ITEMS:
-            note = gates.sign.get(item.name) if item.signed else None
-            reason = gates.waive.get(item.name, gates.waive.get("all"))
-            known = self._entries.get(item.name)
-            if known is not None and known.finding.state == "failed":
-                del self._entries[item.name]  # it is looked at again
-                known = None
-            if note is not None and (known is None or known.reason != note):
-                self._entries[item.name] = signed(item, note)
-            elif known is None and reason is not None:
-                self._entries[item.name] = waived(item, reason)
+        self._open_book()
         return self.checklist()
+
+    def _open_book(self) -> Mapping[str, Entry]:
+        """Take in what still holds and what the config answers; returns what still holds."""
+        opened, stood, code = time.time(), aspects(self.loaded, self._code), self._code
+        kept = self._book.entries(GATE, ITEMS, stood)
+        with self._lock:
+            self._opened, self._stood, self._stood_code = opened, stood, code
+            self._entries = {}
+            for item in ITEMS:
+                entry = answered(item, kept.get(item.name), self.loaded.config.gates)
+                if entry is not None and not (
+                    item.name == "disk" and plan_checks.too_full(entry, self._room)
+                ):
+                    self._entries[item.name] = entry
+        return kept
 
     def sign(self, name: str, note: str) -> Checklist:
         """Sign an item, for good."""
-        return self._answered(signed(_item(name), note))
+        return self._take(signed(_item(name), note))
 
     def waive(self, name: str, reason: str) -> Checklist:
         """Let an item be, though it failed."""
         found = self._entries.get(name)
-        return self._answered(waived(_item(name), reason, found.finding if found else None))
+        return self._take(waived(_item(name), reason, found.finding if found else None))
 
-    def _answered(self, entry: Entry) -> Checklist:
+    def _take(self, entry: Entry) -> Checklist:
         with self._lock:
             self._entries[entry.item.name] = entry
             self._keep()
@@ -120,8 +122,7 @@ class PlanGate:
 
     def run(self) -> Checklist:
         """Check whatever is open. Raises the `UserError` that the run itself would meet (data or model that cannot be read)."""
-        kept = self._book.entries(GATE, ITEMS, aspects(self.loaded, self._code))
-        self.look()
+        kept = self._open_book()
         self._tell()
         try:
             self._check({item.name for item in ITEMS if not item.signed and not self._granted(item.name)})
@@ -227,7 +228,7 @@ class PlanGate:
         elif kind == "data":
             found = {"data": plan_checks.data(message)}
         elif kind == "model":
-            found = {"disk": plan_checks.disk(message, config, self.project)}
+            found = {"disk": plan_checks.disk(message, config, self._room)}
         elif kind == "pass":
             found = {
                 "dummy_pass": plan_checks.dummy_pass(message),
@@ -301,9 +302,10 @@ class PlanGate:
         """Write gates.yaml, and the phase's artifacts where the gate is earned."""
         from tui_trainer.phases.manifest import write_plan
 
-        now = aspects(self.loaded, self._code)
+        resting = self._resting()
+        self._stood, self._stood_code = resting, self._code
         self._entries = {
-            name: dataclasses.replace(entry, rested_on={key: now[key] for key in entry.item.rests_on})
+            name: dataclasses.replace(entry, rested_on={key: resting[key] for key in entry.item.rests_on})
             for name, entry in self._entries.items()
         }
         checklist = self.checklist()
@@ -312,6 +314,18 @@ class PlanGate:
                 write_plan(self.loaded, checklist, self.project)
             except OSError as error:
                 self._book.trouble = f"{error.filename or self.project} cannot be written ({error.strerror})"
+
+    def _resting(self) -> Mapping[str, str]:
+        """What the items were found for: what has changed since then stays as it was, so that the items resting on it
+        are open the next time."""
+        now = aspects(self.loaded, self._code)
+        if self._code == self._stood_code:
+            return {name: self._stood.get(name, now[name]) for name in now}
+        still = aspects(self.loaded, self._stood_code)
+        resting = {name: now[name] if still[name] == self._stood[name] else self._stood[name] for name in now}
+        if changed_since(self.loaded.folder, self._code, self._opened):
+            resting["code"] = "changed while it was checked"
+        return resting
 
 
 def _item(name: str) -> Item:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tui_trainer.config.schema import Config
     from tui_trainer.phases.environment import Repository
+    from tui_trainer.phases.gate import Entry
 
 GATE, TITLE = "reproducibility", "Reproducibility"
 KNOWN_DRAWS = {"python": 0.6394267984578837, "numpy": 0.3745401188473625}  # first draws under seed 42
@@ -65,7 +66,7 @@ ITEMS = (
     Item(
         "two_runs", "Two runs from one seed are equal to the bit",
         "Look for unseeded randomness in the layer or the data named: set iteration order, time, os.urandom, threads.",
-        rests_on=_CODE,
+        rests_on=(*_CODE, "workers"),
     ),
     Item(
         "intended_use", "What the model is for, and what not", 'Say so: --sign intended_use="…", or gates.sign in the config.',
@@ -184,10 +185,23 @@ def disk(message: Mapping[str, Any], config: Config, folder: Path) -> Finding:
     size = int(message["checkpoint_bytes"])
     count = planned_checkpoints(config)
     need = size * (count + 1)  # a new file stands beside the old one for a moment
-    free = shutil.disk_usage(folder).free
+    free = _free(folder)
     details = {"checkpoint_bytes": size, "checkpoints": count, "needed_bytes": need, "free_bytes": free}
     words = f"{count} checkpoints of {format_bytes(size)}, {format_bytes(free)} free"
     return Finding("passed" if need < free else "failed", words, details)
+
+
+def too_full(entry: Entry, folder: Path) -> bool:
+    """Whether the room that `disk` once found is taken by now."""
+    needed = entry.finding.details.get("needed_bytes")
+    return entry.finding.state == "passed" and isinstance(needed, int) and _free(folder) <= needed
+
+
+def _free(folder: Path) -> int:
+    """Free bytes where `folder` is, or will be."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def planned_checkpoints(config: Config) -> int:

@@ -12,7 +12,7 @@ from tui_trainer.engine.events import iso_time
 from tui_trainer.engine.manifest import write_atomically
 from tui_trainer.phases.gate import Checklist, Entry, Finding
 from tui_trainer.phases.gate_book import GateBook
-from tui_trainer.phases.signing import signed, waived
+from tui_trainer.phases.signing import answered
 from tui_trainer.phases.standing import aspects, digest
 from tui_trainer.session.run_folder import RUN_JSON, read_run_json
 
@@ -43,19 +43,10 @@ class RunGate:
         """
         book, now = GateBook(self.project), self._aspects()
         known = book.entries(self.name, self.items, now)
-        gates = self.loaded.config.gates
         entries = []
         for item in self.items:
-            entry = known.get(item.name)
-            reason = gates.waive.get(item.name, gates.waive.get("all"))
-            note = gates.sign.get(item.name) if item.signed else None
-            if entry is not None and entry.finding.state == "failed":
-                entry = None  # it is looked at again
-            if note is not None and (entry is None or entry.reason != note):
-                entry = signed(item, note)
-            elif entry is None and reason is not None:
-                entry = waived(item, reason)
-            elif entry is None and not item.signed:
+            entry = answered(item, known.get(item.name), self.loaded.config.gates)
+            if entry is None and not item.signed:
                 entry = Entry(item, check(item.name), at=iso_time(time.time()))
             entry = entry or Entry(item, Finding("open", ""))
             entries.append(dataclasses.replace(entry, rested_on={key: now[key] for key in item.rests_on}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ MOST_FILES = 100_000  # of a data folder that are looked at
 
 ASPECTS: Mapping[str, str] = {
     "config": "settings that affect results",
+    "workers": "the number of loader workers",
     "targets": "targets",
     "checkpoint": "checkpoint settings",
     "environment": "this machine, Python and package versions",
@@ -37,6 +39,7 @@ def aspects(loaded: LoadedConfig, code: Sequence[str] = (), run: str = "") -> di
     config = loaded.config
     return {
         "config": config_hash(config)[:16],
+        "workers": digest(config.data.num_workers),
         "targets": digest(None if config.targets is None else config.targets.model_dump(mode="json")),
         "checkpoint": digest(config.checkpoint.model_dump(mode="json")),
         "environment": digest(_environment()),
@@ -44,6 +47,15 @@ def aspects(loaded: LoadedConfig, code: Sequence[str] = (), run: str = "") -> di
         "data": digest(data_files(config, loaded.folder)),
         "run": run,
     }
+
+
+def changed_since(folder: Path, code: Sequence[str], moment: float) -> bool:
+    """Whether a file of the project's own code was written after `moment` (s since 1970)."""
+    for name in code:
+        with contextlib.suppress(OSError):
+            if (folder / name).stat().st_mtime > moment:
+                return True
+    return False
 
 
 def digest(value: Any) -> str:
@@ -59,6 +71,7 @@ def _environment() -> dict[str, Any]:
         "machine": [machine["name"], machine["os"], machine["cpus"]],
         "driver": _first_line(Path("/sys/module/nvidia/version")),
         "gpus": sorted(_first_line(path) for path in Path("/proc/driver/nvidia/gpus").glob("*/information")),
+        "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
 
 
@@ -78,7 +91,7 @@ def _file_digest(path: Path) -> str:
 
 
 def data_files(config: Config, folder: Path) -> dict[str, Any]:
-    """Size and time of the files and folders that the config's data and weights name, by name."""
+    """The state of the files and folders that the config's data and weights name, by name."""
     named = [*_texts(config.data.args), config.model.init_from or ""]
     found: dict[str, Any] = {}
     for text in named:
@@ -91,19 +104,41 @@ def data_files(config: Config, folder: Path) -> dict[str, Any]:
     return found
 
 
-def _state(path: Path) -> list[int]:
-    """Entries, bytes and newest change (ns) of a file, or of all files in a folder."""
-    if path.is_file():
-        facts = path.stat()
-        return [1, facts.st_size, facts.st_mtime_ns]
-    count = size = newest = 0
-    for place, _, names in os.walk(path):
-        for name in names:
-            facts = (Path(place) / name).lstat()
-            count, size, newest = count + 1, size + facts.st_size, max(newest, facts.st_mtime_ns)
-        if count > MOST_FILES:
+def _state(path: Path) -> list[Any]:
+    """Size and times (ns) of a file; of a folder how many files there are, and a digest of each one's name, size and
+    times. The time of the last change to the file's record is among them: a copy may bring its old date along."""
+    if not path.is_dir():
+        return _facts(path)
+    count, found = 0, hashlib.sha256()
+    for file in _files_in(path):
+        found.update(
+            json.dumps([os.path.relpath(file, path), *_facts(file)]).encode("utf-8", "surrogatepass")
+        )
+        count += 1
+        if count == MOST_FILES:
             break
-    return [count, size, newest]
+    return [count, found.hexdigest()[:16]]
+
+
+def _facts(path: Path) -> list[int]:
+    try:
+        facts = path.stat()  # what a link leads to: data folders are often full of them
+    except OSError:
+        facts = path.lstat()
+    return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """All files below, in a fixed order; linked folders too, each once."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        facts = Path(place).stat()
+        if (facts.st_dev, facts.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((facts.st_dev, facts.st_ino))
+        folders.sort()
+        yield from (Path(place) / name for name in sorted(names))
 
 
 def _texts(value: Any) -> Iterator[str]:
