@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tui_trainer.screens.wrapping import wrap_runs
+from tui_trainer.screens.wrapping import crop_row, wrap_runs
 from tui_trainer.session.wording import cell_width, clean_text, crop
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def form_rows(shown: Sequence[Field], width: int, glyphs: Glyphs) -> list[Row]:
         indent = "  " * field.depth
         if field.group:
             sign = glyphs.folded if field.folded else glyphs.open
-            rows.append((mark, (f"{indent}{sign} {field.label}", "heading")))
+            rows.append(crop_row((mark, (f"{indent}{sign} {field.label}", "heading")), width))
             continue
         label = crop(f"{indent}  {field.label}" if field.depth else f"  {field.label}", column - 3)
         gap = " " * max(1, column - 2 - cell_width(label))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tui_trainer.screens.wrapping import wrap_runs
+from tui_trainer.screens.wrapping import crop_row, wrap_runs
 from tui_trainer.session.wording import cell_width, clean_text, crop
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def gate_rows(view: PlanView, width: int, glyphs: Glyphs) -> list[Row]:
         shown = "" if word == "checked" else word
         title = crop(entry.item.title, max(0, width - 3 - len(shown)))
         gap = " " * max(1, width - 2 - cell_width(title) - len(shown))
-        rows.append((sign, (title, "text"), (gap + shown, role)))
+        rows.append(crop_row((sign, (title, "text"), (gap + shown, role)), width))
     return rows
 
 
@@ -103,23 +103,25 @@ def what_to_do(entry: Entry) -> str:
 
 def entry_rows(entry: Entry, width: int) -> list[Row]:
     """All that is known of an item: for a page of its own."""
-    rows: list[Row] = [((state_word(entry).upper(), state_role(entry)), (f"  {entry.item.name}", "dim")), ()]
+    head: Row = ((state_word(entry).upper(), state_role(entry)), (f"  {entry.item.name}", "dim"))
+    rows: list[Row] = [crop_row(head, width), ()]
     if entry.finding.evidence:
         rows += [*wrap_runs([(clean_text(entry.finding.evidence, limit=4000), "text")], width), ()]
     if entry.by:
         rows += wrap_runs([(f"By {clean_text(entry.by, limit=80)}, {entry.at}", "dim")], width)
     elif entry.at:
-        rows.append(((f"Found {entry.at}", "dim"),))
+        rows += wrap_runs([(f"Found {entry.at}", "dim")], width)
     if entry.reason and entry.reason != entry.finding.evidence:
         rows += wrap_runs([(f"Reason: {clean_text(entry.reason, limit=2000)}", "warn")], width)
     if not entry.granted:
         rows += [(), (("What to do", "heading"),), *wrap_runs([(what_to_do(entry), "text")], width)]
     if entry.finding.details:
         rows += [(), (("Details", "heading"),)]
+        column = min(20, width // 3)
         for name, value in entry.finding.details.items():
-            label: Run = (f"{crop(clean_text(name, limit=60), 19)} ".ljust(20), "dim")
+            label: Run = (f"{crop(clean_text(name, limit=60), column - 1)} ".ljust(column), "dim")
             text = clean_text(_plain(value), limit=3000)
-            rows += wrap_runs([(text, "text")], width, indent=20, first=(label,))
+            rows += wrap_runs([(text, "text")], width, indent=column, first=(label,))
     rests = ", ".join(entry.item.rests_on) or "nothing: it stays"
     rows += [(), *wrap_runs([(f"Opened again by a change of: {rests}.", "dim")], width)]
     return rows
@@ -164,34 +166,23 @@ def verdict_row(view: PlanView, width: int, glyphs: Glyphs) -> Row:
         if view.unsaved:
             runs.append(("  The edits are not saved: ^s.", "dim"))
     else:
-        runs = _missing(checklist, glyphs)
+        runs = _missing(checklist, glyphs, changed=view.outdated)
     if view.trouble is not None and checklist is not None and not view.read_only:
         runs.append((f"  {clean_text(view.trouble, limit=200)}", "warn"))
-    return _cropped(runs, width)
+    return ((" ", "text"), *crop_row(tuple(runs), max(0, width - 2)))
 
 
-def _missing(checklist: Checklist, glyphs: Glyphs) -> list[Run]:
+def _missing(checklist: Checklist, glyphs: Glyphs, *, changed: bool) -> list[Run]:
     failed = [entry.item.name for entry in checklist.missing if entry.finding.state == "failed"]
     unsigned = [entry.item.name for entry in checklist.missing if entry.item.signed]
     unseen = len(checklist.missing) - len(failed) - len(unsigned)
     parts = [
         f"failed: {', '.join(failed)}" if failed else "",
         f"to sign (s): {', '.join(unsigned)}" if unsigned else "",
-        f"{unseen} not checked yet (r)" if unseen else "",
+        (f"{unseen} to check after the change, in a moment" if changed else f"{unseen} not checked yet (r)")
+        if unseen
+        else "",
     ]
     count = len(checklist.missing)
     words = f"{glyphs.missing} {count} item{'s keep' if count > 1 else ' keeps'} the gate shut: "
     return [(words, "bad" if failed else "warn"), ("; ".join(filter(None, parts)), "text")]
-
-
-def _cropped(runs: list[Run], width: int) -> Row:
-    kept: list[Run] = [(" ", "text")]
-    room = width - 2
-    for text, role in runs:
-        shown = crop(text, max(0, room))
-        room -= cell_width(shown)
-        if shown:
-            kept.append((shown, role))
-        if room <= 0:
-            break
-    return tuple(kept)

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from tui_trainer.screens.wrapping import wrap_runs
+from tui_trainer.screens.wrapping import crop_row, wrap_runs
 from tui_trainer.session.wording import cell_width, clean_text, crop, format_bytes, format_number
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _GAP = 2
 
 def fact(label: str, value: str, width: int, role: str = "text") -> list[Row]:
     """A label and its value, in as many rows as it takes."""
-    name = (f"{crop(label, LABEL - 1)} ".ljust(LABEL), "dim")
+    name = (_padded(clean_text(label, limit=60), LABEL), "dim")
     return wrap_runs([(clean_text(value), role)], width, indent=LABEL, first=(name,))
 
 
@@ -61,7 +61,7 @@ def data_rows(view: PlanView, width: int, glyphs: Glyphs) -> list[Row]:
     elif spread := data.get("targets"):
         words = ", ".join(f"{name} {format_number(value)}" for name, value in spread.items())
         rows += fact("targets", words, width)
-    return [*rows, (), *_sample_rows(data, width, glyphs)]
+    return [crop_row(row, width) for row in [*rows, (), *_sample_rows(data, width, glyphs)]]
 
 
 def _waiting(view: PlanView, width: int) -> list[Row]:
@@ -110,9 +110,9 @@ def _class_rows(counts: Sequence[int], names: Sequence[str], width: int, glyphs:
         name = clean_text(names[index] if index < len(names) else index, limit=60)
         words = f" {counts[index]:>9,}  {counts[index] / total * 100:3.0f}%"
         room = max(0, min(40, width - LABEL - len(words)))
-        label = crop(name, LABEL - 1)
-        pad = " " * (LABEL - cell_width(label))
-        rows.append(((label + pad, "dim"), *_bar(counts[index] / most, room, glyphs), (words, "text")))
+        rows.append(
+            ((_padded(name, LABEL), "dim"), *_bar(counts[index] / most, room, glyphs), (words, "text"))
+        )
     return rows
 
 
@@ -128,7 +128,7 @@ def _sample_rows(data: Mapping[str, Any], width: int, glyphs: Glyphs) -> list[Ro
     for item in samples:
         if "image" in item:
             continue
-        label: Run = (f"{crop(_target(item, names), LABEL - 1)} ".ljust(LABEL), "dim")
+        label: Run = (_padded(_target(item, names), LABEL), "dim")
         rows += wrap_runs([(_content(item), "text")], width, indent=LABEL, first=(label,))[:3]
     return rows
 
@@ -165,7 +165,7 @@ def _image_rows(
         labels: list[Run] = []
         for item, picture in zip(images[start:end], block, strict=True):
             size = _wide(picture) + _GAP
-            labels.append((crop(_target(item, names), size - 1).ljust(size), "dim"))
+            labels.append((_padded(_target(item, names), size), "dim"))
         rows.append(tuple(labels))
         for y in range(max(map(len, block))):
             line: list[Run] = []
@@ -222,7 +222,7 @@ def model_rows(view: PlanView, width: int, glyphs: Glyphs) -> list[Row]:
     if entry is not None and entry.finding.evidence:
         role = "bad" if entry.finding.state == "failed" else "text"
         rows += fact("one pass", entry.finding.evidence, width, role)
-    return [*rows, (), *_layer_rows(model, width)]
+    return [crop_row(row, width) for row in [*rows, (), *_layer_rows(model, width)]]
 
 
 def _memory_rows(memory: Mapping[str, Any], width: int, glyphs: Glyphs) -> list[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tui_trainer.session.wording import cell_width
+from tui_trainer.session.wording import cell_width, crop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +36,21 @@ def wrap_runs(runs: Iterable[Run], width: int, *, indent: int = 0, first: Row = 
     if line:
         rows.append(tuple(_merged(line)))
     return rows
+
+
+def crop_row(row: Row, width: int) -> Row:
+    """`row` in at most `width` cells, what is beyond them left out."""
+    if row_width(row) <= width:
+        return row
+    kept: list[Run] = []
+    for text, role in row:
+        shown = crop(text, max(0, width))
+        width -= cell_width(shown)
+        if shown:
+            kept.append((shown, role))
+        if shown != text:
+            break
+    return tuple(kept)
 
 
 def row_width(row: Row) -> int:
