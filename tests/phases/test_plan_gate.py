@@ -320,6 +320,33 @@ def test_a_step_that_hangs_does_not_hold_the_gate_up_for_ever(
     assert "a step hangs" in evidence(checklist, "dummy_pass")
 
 
+LINGERING = """
+import os, sys, time
+import torch
+from torch.utils.data import TensorDataset
+
+def make(end):
+    assert sys.stdin.read() == os.read(0, 9).decode() == ""
+    if os.fork() == 0:
+        time.sleep(600)
+    if end:
+        os._exit(5)
+    x = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
+    return TensorDataset(x, (x[:, 0] > 0).long())
+"""
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_user_code_that_reads_or_leaves_processes_behind_holds_nothing_up(tmp_path: Path, end: bool) -> None:
+    (tmp_path / "lingering.py").write_text(LINGERING)
+    data = {"target": "lingering:make", "args": {"end": end}}
+    gates = {"waive": {"two_runs": "-"}, **SMALL["gates"]}
+    checklist = PlanGate(load(tmp_path, data=data, gates=gates)).run()
+    assert checklist.passed is not end
+    if end:
+        assert "ended with exit code 5" in evidence(checklist, "data")
+
+
 def test_a_damaged_gates_file_counts_as_nothing_earned(tmp_path: Path) -> None:
     loaded = load(tmp_path)
     perfect = "gates: {reproducibility: {items: {seeds: {state: perfect}}}}"

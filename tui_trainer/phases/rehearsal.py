@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -62,6 +64,8 @@ class Rehearsal:
             encoding="utf-8",
             start_new_session=True,
         )
+        self._watch = threading.Thread(target=self._clear_up_after, name="rehearsal", daemon=True)
+        self._watch.start()
         with contextlib.suppress(BrokenPipeError):
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(request) + "\n")
@@ -70,7 +74,7 @@ class Rehearsal:
     def cancel(self) -> None:
         """End the process; the messages end then."""
         self._cancelled.set()
-        self._process.kill()
+        self._kill()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Messages as they come. Raises the `UserError` that the run would meet, `TrainingError` where the process died."""
@@ -82,8 +86,9 @@ class Rehearsal:
                 if message["kind"] == "error":
                     raise _error(message)
                 if message["kind"] == "done":
-                    finished = True
-                elif message["kind"] == "ready":
+                    finished = True  # what user code does as its process ends may take for ever
+                    break
+                if message["kind"] == "ready":
                     self._patience.start()
                 else:
                     yield message
@@ -99,13 +104,26 @@ class Rehearsal:
 
     def _give_up(self) -> None:
         self._late.set()
-        self._process.kill()
+        self._kill()
+
+    def _kill(self) -> None:
+        """End the process and whatever user code started in it."""
+        if (
+            self._process.returncode is None
+        ):  # its number is its own as long as nobody asked for its exit code
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _clear_up_after(self) -> None:
+        """Once the process has ended: those that it left behind keep its pipe open, and us waiting."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            self._kill()
 
     def close(self) -> None:
         """End the process where it still runs."""
         self._patience.cancel()
-        if self._process.poll() is None:
-            self._process.kill()
+        self._kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
@@ -114,6 +132,7 @@ class Rehearsal:
         self._words.close()
 
     def _death(self) -> str:
+        self._watch.join()
         code = self._process.wait()
         self._words.seek(0, 2)
         self._words.seek(max(0, self._words.tell() - _LAST_WORDS))

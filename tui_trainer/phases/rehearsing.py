@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -38,8 +39,10 @@ def main() -> int:
 
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # prints of user code go where errors go
-    request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_starter, name="lifeline", daemon=True).start()
+    lifeline = os.fdopen(os.dup(0), encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # user code finds nothing to read
+    request = json.loads(lifeline.readline())
+    threading.Thread(target=_end_with_starter, args=(lifeline,), name="lifeline", daemon=True).start()
     try:
         for message in _rehearse(request):
             _say(out, message)
@@ -50,9 +53,11 @@ def main() -> int:
     return 0
 
 
-def _end_with_starter() -> None:
-    """Whoever asked is gone once its end of our standard input is closed."""
-    sys.stdin.read()
+def _end_with_starter(lifeline: TextIO) -> None:
+    """Whoever asked is gone once its end of what was our standard input is closed; processes of ours end with us."""
+    lifeline.read()
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)
 
 
