@@ -22,7 +22,12 @@ from tui_trainer.screens.dialogs import Ask, Confirm, Help, Saving
 from tui_trainer.screens.keys import (
     ALL_BINDINGS,
     BACK,
+    DIAGNOSE_BINDINGS,
     DIAGNOSIS_BINDINGS,
+    GATE_BINDINGS,
+    GATE_KEY,
+    MARK_BINDINGS,
+    MORE_CARRY_KEYS,
     MORE_FIX_KEYS,
     PLAN_BINDINGS,
     PLAN_LIST_BINDINGS,
@@ -78,11 +83,14 @@ AFTER: list[tuple[list[str], str]] = [
 ]
 BEFORE = {name: keys for keys, names in AFTER for name in names.split()}
 ON_THE_PLAN = {item.id for item in [*PLAN_BINDINGS, *PLAN_LIST_BINDINGS]}  # test_plan_keys.py
+AFTER_THE_RUN = {  # test_diagnose_keys.py, test_gate_panel.py
+    item.id for item in [*MARK_BINDINGS, *DIAGNOSE_BINDINGS, *MORE_CARRY_KEYS, *GATE_BINDINGS, GATE_KEY]
+}
 WITHOUT = {f"rollback.{number}" for number in range(3, 10)}  # the run here has two checkpoints
 
 
 def test_no_key_lacks_an_entry():
-    assert set(BEFORE) | WITHOUT | ON_THE_PLAN == set(BINDINGS)
+    assert set(BEFORE) | WITHOUT | ON_THE_PLAN | AFTER_THE_RUN == set(BINDINGS)
 
 
 class Place:

@@ -165,7 +165,7 @@ async def test_other_phases_say_that_they_are_not_there_yet():
     app = app_for(running())
     async with app.run_test(size=SIZE) as pilot:
         await ready(pilot)
-        for number, word in ((3, "Diagnose"), (4, "Optimize"), (5, "Finalize")):
+        for number, word in ((4, "Optimize"), (5, "Finalize")):
             await pilot.press(f"f{number}")
             await until(pilot, lambda: app.screen.query("#page"))
             assert word in app.screen.query_one("#page").border_title

@@ -1,4 +1,4 @@
-"""From the plan to a trained baseline, keys only: real checks in processes of their own, a real run."""
+"""From the plan to a diagnosed baseline, keys only: real checks in processes of their own, a real run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pty_session import Session
 from tests.runs import WAIVED
 from tui_trainer.phases.baseline import open_baseline
 from tui_trainer.screens.app import MLTrainerApp
-from tui_trainer.screens.phases import PhasePage
+from tui_trainer.screens.diagnose import DiagnoseScreen
+from tui_trainer.screens.dialogs import Ask
 from tui_trainer.screens.planner import Planner
 from tui_trainer.session.launching import Options, config_to_plan
 
 
-async def test_digits_from_the_plan_to_the_baseline(tmp_path, monkeypatch):
+async def test_digits_from_the_plan_to_the_diagnosis_and_the_next_plan(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = Options(
         output_dir=tmp_path / "run", overrides=("data.batch_size=64", "gates.sign={target_metric: x}")
@@ -47,17 +48,39 @@ async def test_digits_from_the_plan_to_the_baseline(tmp_path, monkeypatch):
         await pilot.press("f2")
         await until(pilot, lambda: app.view.is_over, 240)
         assert app.view.status == "completed"
+        after = app.phases.after
+        await until(pilot, lambda: after.diagnoser.view.checklist is not None, 240)
+        assert after.judge.view.decision.route == "diagnose"  # one epoch falls short
+        await pilot.pause()
+        await pilot.press("s", *"more epochs", "enter")
+        await until(pilot, lambda: not any(e.item.signed for e in after.judge.view.checklist.missing))
         await pilot.press("f3")
-        assert isinstance(app.screen, PhasePage)
-        await pilot.press("f1")
-        assert planner.view.run == "over"
+        await pilot.pause()
+        assert isinstance(app.screen, DiagnoseScreen)
+        changes = app.screen._view.recommendations[0].changes
+        await pilot.press("1", "f1")
+        await until(pilot, lambda: planner.view.unsaved)
+        assert planner.view.run == "none"
         await pilot.press("f2", "q")
+        await pilot.pause()
+        assert isinstance(app.screen, Ask)  # what was carried is not saved
+        await pilot.press("y")
         await until(pilot, lambda: app.return_value is not None)
+    for key, change in changes.items():
+        value = planner.view.loaded.config.model_dump(by_alias=True)
+        for part in key.split("."):
+            value = value[part]
+        assert value == change["to"]
+    for name in ("baseline_results.md", "diagnostic_report.md", "optimization_config.yaml"):
+        assert (tmp_path / "run" / name).is_file()
     run = yaml.safe_load((tmp_path / "run" / "training_config.yaml").read_text())
     assert run["training"]["epochs"] == 1
     saved = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert saved["training"] == {"epochs": 1}
-    gate = yaml.safe_load((tmp_path / "gates.yaml").read_text())["gates"]["reproducibility"]
+    gates = yaml.safe_load((tmp_path / "gates.yaml").read_text())["gates"]
+    assert gates["post_baseline"]["items"]["decision"]["reason"] == "more epochs"
+    assert gates["diagnostics_complete"]["items"]["primary_issue"]["state"] == "passed"
+    gate = gates["reproducibility"]
     assert gate["passed"]
     assert gate["items"]["intended_use"]["reason"] == "a test"
     assert gate["items"]["two_runs"]["state"] == "passed"

@@ -397,7 +397,7 @@ async def test_while_a_run_is_live_the_plan_is_read_only_and_pages_leave_the_run
         assert not place.screen.query(ValueInput)
         await pilot.press("s", "w", "r", "t", "space", "delete")
         assert isinstance(place.screen, PlanScreen)
-        for key in ("f3", "f4", "f5"):
+        for key in ("f4", "f5"):
             await pilot.press(key)
             assert isinstance(place.screen, PhasePage)
         await pilot.press("f6")

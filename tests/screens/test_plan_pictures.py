@@ -89,7 +89,7 @@ def test_no_color(snap_compare, monkeypatch):
 
 
 def test_a_phase_that_is_to_come(snap_compare):
-    assert snap_compare(app_for(STATES["failing"]), terminal_size=(120, 34), press=["f3"])
+    assert snap_compare(app_for(STATES["failing"]), terminal_size=(120, 34), press=["f4"])
 
 
 def test_a_change_of_one_setting_is_marked():

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from tui_trainer.screens.chart_grid import ChartGrid
     from tui_trainer.screens.chart_memory import ChartMemory
+    from tui_trainer.screens.diagnose import DiagnoseScreen
     from tui_trainer.screens.painting import ChartPainter
     from tui_trainer.screens.planner import Planner
     from tui_trainer.screens.runs import RunsScreen
@@ -141,12 +142,12 @@ class MLTrainerApp(App[Outcome]):
         self._feed: Feed | None = None
         self.tail = OutputTail(terminal.output) if terminal is not None else None
         self._update_pending = False
-        self._leaving = False
+        self.leaving = False
         self._signal: int | None = None
         self._asked_to_stop = False
         self._awaited = 0
         self._answers = controls.Answers()
-        self.phases = Phases(self, planner, self._baseline, begun=begun)
+        self.phases = Phases(self, planner, self._baseline, self._diagnose, begun=begun)
         if planner is not None:
             planner.on_failure = lambda error: self._tell(self.StartFailed(error))
 
@@ -157,7 +158,23 @@ class MLTrainerApp(App[Outcome]):
     def _baseline(self) -> BaselineScreen:
         desk = Desk(self.send, self._ignore_always, self._clock, self._own_folder)
         return BaselineScreen(
-            self._painter, self.glyphs, self.view, self._chart_memory, desk, marks=lambda: self.phases.marks
+            self._painter,
+            self.glyphs,
+            self.view,
+            self._chart_memory,
+            desk,
+            marks=lambda: self.phases.marks,
+            gate=self.phases.after.gate_desk,
+        )
+
+    def _diagnose(self) -> DiagnoseScreen:
+        from tui_trainer.screens.diagnose import DiagnoseScreen
+
+        after = self.phases.after
+        view = after.diagnoser.view
+        shown = view if view.name else replace(view, name=self.view.name)
+        return DiagnoseScreen(
+            self._painter, self.glyphs, shown, after.diagnose_desk, marks=lambda: self.phases.marks
         )
 
     def on_mount(self) -> None:
@@ -174,16 +191,26 @@ class MLTrainerApp(App[Outcome]):
         self._welcome()
 
     def begin(self, start: Callable[[], RunHandle]) -> None:
-        """Have `start` begin the run, on the feed's thread, and follow it."""
-        self._feed = Feed(
+        """Have `start` begin the run, on the feed's thread, and follow it, no other any more."""
+        if self._feed is not None:
+            self._follow_another()
+        self._feed = feed = Feed(
             start,
             on_started=self._on_started,
-            on_view=self._on_view,
+            on_view=lambda view: self._on_view(view) if self._feed is feed else None,
             on_error=lambda error: self._tell(self.StartFailed(error)),
             tail=self.tail,
             name=self.view.name,
         )
         self.call_after_refresh(self._feed.start)
+
+    def _follow_another(self) -> None:
+        """Forget the run that is over."""
+        if self._feed is not None:
+            self._feed.stop()
+        name = self.phases.planner.view.name if self.phases.planner is not None else ""
+        self.view, self.handle = RunView(name=name, ignored_codes=self._ignored.codes), None
+        self._answers, self._asked_to_stop, self._awaited = controls.Answers(), False, 0
 
     def _theme_chosen(self, theme: Theme) -> None:
         self._preferences = remember(self._preferences, theme=theme.name)
@@ -221,7 +248,7 @@ class MLTrainerApp(App[Outcome]):
         """A terminal can vanish without a signal (a tmux that is killed, a pty whose other end closes)."""
         if self._terminal is None:
             return
-        if self._leaving and self._is_over():  # its last event is due; a run that died has none
+        if self.leaving and self._is_over():  # its last event is due; a run that died has none
             self._awaited += 1
             if self._awaited > PATIENT_LOOKS:
                 self.exit(Outcome("quit", self.handle, self.view, signal=self._signal))
@@ -257,13 +284,13 @@ class MLTrainerApp(App[Outcome]):
     def _started(self, message: Started) -> None:
         """Remember the run; a wish to leave that came before it began is granted now."""
         self.handle = message.handle
-        if self._leaving:
+        if self.leaving:
             self._ask_run_to_stop(self._signal)
 
     @on(StartFailed)
     def _start_failed(self, message: StartFailed) -> None:
         """Back to the plan where there is one to mend; else there is nothing to show: leave, the caller says why."""
-        if not self._leaving and self.phases.take_back(message.error):
+        if not self.leaving and self.phases.take_back(message.error):
             return
         self.exit(Outcome("not_started", None, self.view, error=message.error))
 
@@ -277,7 +304,7 @@ class MLTrainerApp(App[Outcome]):
         self.show(self.view)
         self._answers.tell(self)
         never_began = self.view.status == "failed" and not self.view.attempt
-        if self.view.is_over and (self._leaving or never_began):
+        if self.view.is_over and (self.leaving or never_began):
             self.exit(Outcome("quit", self.handle, self.view, signal=self._signal))
 
     def post_update(self) -> None:
@@ -322,9 +349,10 @@ class MLTrainerApp(App[Outcome]):
 
     def action_leave(self) -> None:
         """Leave at once when the run is over; else ask, then let it save first."""
-        if self._leaving:
+        if self.leaving:
             return
-        if self._is_over() or (self.phases.planning and not self.phases.unsaved):
+        unsaved = self.phases.planning and self.phases.unsaved
+        if not unsaved and (self._is_over() or self.phases.planning):
             self._leave()
             return
         if isinstance(self.screen, ModalScreen):
@@ -498,7 +526,7 @@ class MLTrainerApp(App[Outcome]):
 
     def _leave(self) -> None:
         """Stop the run, wait for its last event while saying so, then exit."""
-        self._leaving = True
+        self.leaving = True
         if self.phases.planning or self.view.is_over or (self._is_over() and not self._asked_to_stop):
             self.exit(Outcome("quit", self.handle, self.view, signal=self._signal))
             return

@@ -11,8 +11,9 @@ from tui_trainer.screens import panels
 from tui_trainer.screens.chart_grid import ChartGrid
 from tui_trainer.screens.desk import Desk
 from tui_trainer.screens.diagnosis import DiagnosisPanel
+from tui_trainer.screens.gate_panel import GatePanel
 from tui_trainer.screens.key_bar import KeyBar
-from tui_trainer.screens.keys import DIAGNOSIS_BINDINGS, MORE_FIX_KEYS
+from tui_trainer.screens.keys import DIAGNOSIS_BINDINGS, GATE_KEY, MORE_FIX_KEYS
 from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.machine import machine_rows, machine_title
 from tui_trainer.screens.phase_header import RUN_ALONE
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from tui_trainer.screens.canvas import Row
     from tui_trainer.screens.chart_memory import ChartMemory
+    from tui_trainer.screens.gate_view import GateDesk, GateView
     from tui_trainer.screens.painting import ChartPainter
     from tui_trainer.screens.phase_header import Marks
     from tui_trainer.screens.view import RunView
@@ -39,7 +41,7 @@ class BaselineScreen(Screen[None]):
     """Charts, the run's numbers, its log: the latest view it was given, the pictures the painter draws."""
 
     shows_own_run = True
-    BINDINGS: ClassVar[list[BindingType]] = [*DIAGNOSIS_BINDINGS, *MORE_FIX_KEYS]
+    BINDINGS: ClassVar[list[BindingType]] = [*DIAGNOSIS_BINDINGS, *MORE_FIX_KEYS, GATE_KEY]
 
     # Textual declares these as instance variables and reads them from the class.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012
@@ -56,6 +58,7 @@ class BaselineScreen(Screen[None]):
         desk: Desk | None = None,
         *,
         marks: Callable[[], Marks] = lambda: RUN_ALONE,
+        gate: GateDesk | None = None,
     ) -> None:
         super().__init__()
         self.charts = ChartGrid(painter, glyphs, view, chart_memory, id="charts")
@@ -64,6 +67,7 @@ class BaselineScreen(Screen[None]):
         self._view = view
         self._charted = -1
         self._marks = marks
+        self.gate = GatePanel(glyphs, gate)
 
     def compose(self) -> ComposeResult:
         """Header, charts beside the run panel, log or diagnostics, keys."""
@@ -76,6 +80,7 @@ class BaselineScreen(Screen[None]):
                 yield Rows(id="epochs")
         yield LogPane(id="log")
         yield self.diagnosis
+        yield self.gate
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -139,12 +144,47 @@ class BaselineScreen(Screen[None]):
         self.diagnosis.take(self._view)  # it may have waited for somebody who typed
         self.diagnosis.draw()
 
+    def show_gate(self, view: GateView) -> None:
+        """Show the gate as it stands; it takes the log's place when there is first something to see."""
+        opens = view.begun and not self.gate.begun
+        self.gate.take(view)
+        header = self.query_one("#header", Rows)
+        header.set_rows([self.header(header.size.width)])  # the phases have other states now
+        if opens:
+            self.set_class(True, "-gate")
+        elif not view.begun:
+            self.set_class(False, "-gate")
+        if self.has_class("-gate"):
+            self.call_after_refresh(self._gate_opened)
+        self.refresh_bindings()
+
+    def _gate_opened(self) -> None:
+        self.gate.show_again()
+        if self.focused is None or isinstance(self.focused, (LogPane, GatePanel)):
+            self.gate.take_focus()
+
+    def action_toggle_gate(self) -> None:
+        """The gate, or the log again."""
+        if not self.has_class("-gate"):
+            self.set_class(True, "-gate")
+            self.call_after_refresh(self._gate_opened)
+            return
+        inside = self.focused is None or self.gate in self.focused.ancestors
+        self.set_class(False, "-gate")
+        if inside:
+            self.call_after_refresh(lambda: self.set_focus(self.query_one(LogPane)))
+        self.call_after_refresh(self._show_again)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys of the diagnostics panel are its own while it is open."""
+        """Keys of the diagnostics panel are its own while it is open; a gate is there once the run is over."""
         if action == "diagnosis":
             return self.diagnosis.takes(str(parameters[0]))
+        if action == "toggle_gate":
+            return self.gate.begun and self.diagnosis.mode == "closed"
         return super().check_action(action, parameters)
 
     def action_diagnosis(self, what: str, number: int = 0) -> None:
         """What a key of the diagnostics panel does."""
         self.diagnosis.act(what, number)
+        if self.diagnosis.mode == "closed" and self.has_class("-gate"):
+            self.call_after_refresh(self._gate_opened)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from textual.app import App, SystemCommand
 
 from tui_trainer.screens.baseline import BaselineScreen
-from tui_trainer.screens.keys import BINDINGS, CHART_BINDINGS, DIAGNOSIS_BINDINGS
+from tui_trainer.screens.keys import (
+    BINDINGS,
+    CHART_BINDINGS,
+    DIAGNOSIS_BINDINGS,
+    GATE_BINDINGS,
+    GATE_KEY,
+    MARK_BINDINGS,
+)
 from tui_trainer.screens.preferences import with_keys
 
 if TYPE_CHECKING:
@@ -25,9 +32,12 @@ def help_groups(app: MLTrainerApp, keys: Mapping[str, str]) -> dict[str, Sequenc
     """The bindings of the page in front under the titles that say where they hold; `keys`: the user's own."""
     here: Sequence[Binding] = getattr(app.screen, "help_bindings", ())
     panels = isinstance(app.screen, BaselineScreen)
-    taken = {key for item in here for key in item.key.split(",")}
+    gate = isinstance(app.screen, BaselineScreen) and app.screen.gate.display
+    at_gate: Sequence[Binding] = (MARK_BINDINGS[0], *GATE_BINDINGS, GATE_KEY) if gate else ()
+    taken = {key for item in (*here, *at_gate) for key in item.key.split(",")}
     groups: dict[str, Sequence[Binding]] = {
         "On this page": here,
+        "On the gate after the run": at_gate,
         "Keys": [
             item for item in BINDINGS if app.applies(item) and not taken.issuperset(item.key.split(","))
         ],
@@ -45,6 +55,8 @@ def palette_commands(app: MLTrainerApp, screen: Screen[object]) -> Iterator[Syst
         if binding.id != "app.leave" and app.applies(binding):  # the same as app.quit
             yield _command(binding, app)
     if isinstance(screen, BaselineScreen):
+        if screen.gate.begun:
+            yield _command(GATE_KEY, screen)
         for binding in CHART_BINDINGS:
             yield _command(binding, screen.charts, prefix="Chart: ")
 

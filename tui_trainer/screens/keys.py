@@ -163,8 +163,60 @@ PLAN_BINDINGS: list[Binding] = [
     Binding("ctrl+s", "save", "Save", key_display="^s", id="plan.save", tooltip="Save the config"),
 ]  # fmt: skip
 
+# On lists with a mark: recommendations, items of a gate.
+MARK_BINDINGS: list[Binding] = [
+    Binding("enter", "pick", "Choose", key_display="Enter", id="mark.pick",
+            tooltip="Carry the marked recommendation into the next run; show all that is known of a gate's item"),
+    Binding("up", "move(-1)", "Up", key_display="↑", show=False, id="mark.up", tooltip="Mark the one above"),
+    Binding("down", "move(1)", "Down", key_display="↓", show=False, id="mark.down", tooltip="Mark the one below"),
+]  # fmt: skip
+
+# On the Diagnose screen.
+DIAGNOSE_BINDINGS: list[Binding] = [
+    Binding("1", "carry(1)", "Carry", key_display="1-5", id="diagnose.carry_1",
+            tooltip="Carry the recommendation of that number into the next run's config"),
+    Binding("tab,right", "section(1)", "Section", key_display="Tab", id="diagnose.next",
+            tooltip="The next section (also →)"),
+    Binding("shift+tab,left", "section(-1)", "Section before", key_display="⇧Tab", show=False, id="diagnose.previous",
+            tooltip="The section before (also ←)"),
+    Binding("i", "show('Issue')", "Issue", show=False, id="diagnose.issue", tooltip="Evidence and causes"),
+    Binding("c", "show('Curves')", "Curves", show=False, id="diagnose.curves", tooltip="The learning curves"),
+    Binding("f", "show('Fit')", "Fit", show=False, id="diagnose.fit", tooltip="Over- or underfitting"),
+    Binding("g", "show('Gradients')", "Gradients", show=False, id="diagnose.gradients",
+            tooltip="Gradient health: layers and epochs as a heat map"),
+    Binding("m", "show('Machine')", "Machine", show=False, id="diagnose.machine", tooltip="What the machine did"),
+    Binding("e", "show('Errors')", "Errors", show=False, id="diagnose.errors",
+            tooltip="Errors by class or by target, confusions"),
+    Binding("x", "show('Worst')", "Worst", show=False, id="diagnose.worst", tooltip="The samples of the highest loss"),
+    Binding("d", "show('Data')", "Data", show=False, id="diagnose.data", tooltip="The data and what is wrong with it"),
+    Binding("k", "show('Gate')", "Gate", show=False, id="diagnose.gate", tooltip="The checklist at the end of this phase"),
+    Binding("s", "sign", "Sign", id="diagnose.sign", tooltip="On the gate: sign the marked item"),
+    Binding("w", "waive", "Waive", id="diagnose.waive", tooltip="On the gate: let the marked item be (asks for a reason)"),
+    Binding("pagedown,space", "scroll_section(1)", "Scroll", key_display="PgDn", id="diagnose.page_down",
+            tooltip="Scroll the section down (also Space)"),
+    Binding("pageup,b", "scroll_section(-1)", "Scroll up", key_display="PgUp", show=False, id="diagnose.page_up",
+            tooltip="Scroll the section up (also b)"),
+    Binding("r", "again", "Look again", id="diagnose.again", tooltip="Analyse the run once more"),
+    Binding("y", "copy_report", "Copy path", id="diagnose.copy", tooltip="Copy the path of the report"),
+]  # fmt: skip
+# On the gate after a baseline (t takes you there).
+GATE_BINDINGS: list[Binding] = [
+    Binding("s", "sign", "Sign", id="gate.sign", tooltip="Sign the marked item, or the one that waits for it"),
+    Binding("w", "waive", "Waive", id="gate.waive",
+            tooltip="Let the marked item be, or the first that failed (asks for a reason)"),
+    Binding("r", "again", "Check again", id="gate.again", tooltip="Check again what failed"),
+]  # fmt: skip
+GATE_KEY = Binding("t", "toggle_gate", "Gate/log", id="view.gate",
+                   tooltip="After the run: its gate and the way on, or the log")  # fmt: skip
+
+MORE_CARRY_KEYS = [
+    Binding(str(number), f"carry({number})", "Carry", show=False, id=f"diagnose.carry_{number}")
+    for number in range(2, 6)
+]
+
 ALL_BINDINGS: list[Binding] = [
     *BINDINGS, *CHART_BINDINGS, *RUN_TABLE_BINDINGS, *RUNS_BINDINGS, *COMPARE_BINDINGS[:-1], *MACHINE_BINDINGS,
     *DIAGNOSIS_BINDINGS, *MORE_FIX_KEYS, *PLAN_LIST_BINDINGS, *PLAN_BINDINGS,
+    *MARK_BINDINGS, *DIAGNOSE_BINDINGS, *MORE_CARRY_KEYS, *GATE_BINDINGS, GATE_KEY,
 ]  # fmt: skip
 """What a user may give other keys, by their ids."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import sys
 import time
@@ -67,6 +68,9 @@ def run_app(options: Options, *, straight: bool = False) -> int:
         from tui_trainer.phases.baseline import open_baseline
 
         wanted = dataclasses.replace(options, mode="baseline", planned=loaded)
+        if sessions:  # another run after the first: it is neither resumed nor put into the same folder
+            folder = options.output_dir and _free_beside(options.output_dir)
+            wanted = dataclasses.replace(wanted, resume=None, output_dir=folder)
         session = open_baseline(wanted, interactive=True, ignored=ignored.codes)
         if isinstance(session, AlreadyDone):
             raise _Done(session)
@@ -87,7 +91,14 @@ def run_app(options: Options, *, straight: bool = False) -> int:
     )
     if not sessions:
         return _not_started(outcome)
-    return _see_to_the_end(sessions[0], outcome)
+    return _see_to_the_end(sessions[-1], outcome)
+
+
+def _free_beside(folder: Path) -> Path:
+    """`folder-2`, or with the next number for which there is nothing."""
+    return next(
+        path for n in itertools.count(2) if not (path := folder.with_name(f"{folder.name}-{n}")).exists()
+    )
 
 
 def _not_started(outcome: Outcome) -> int:

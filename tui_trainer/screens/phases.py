@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.screen import ModalScreen, Screen
 
+from tui_trainer.screens.aftermath import Aftermath
 from tui_trainer.screens.key_bar import KeyBar
 from tui_trainer.screens.page import Page
 from tui_trainer.screens.phase_header import PHASES, RUN_ALONE, phase_row
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from tui_trainer.screens.app import MLTrainerApp
     from tui_trainer.screens.baseline import BaselineScreen
     from tui_trainer.screens.canvas import Row
+    from tui_trainer.screens.diagnose import DiagnoseScreen
+    from tui_trainer.screens.diagnose_view import Changes
     from tui_trainer.screens.panels import Glyphs
     from tui_trainer.screens.phase_header import Mark, Marks
     from tui_trainer.screens.plan import PlanScreen
@@ -30,15 +33,9 @@ if TYPE_CHECKING:
     from tui_trainer.screens.view import RunView
 
 GATE_NOT_PASSED = 3  # the exit code
-PLAN, BASELINE = 1, 2
+PLAN, BASELINE, DIAGNOSE = 1, 2, 3
 COMPLETE = ("completed", "early_stopped")
 TO_COME = {
-    3: (
-        "What limits the run: learning curves, gradients by layer, classes and samples that go wrong, and what to change.",
-        "It has no screen yet. Meanwhile the rules watch every run: d on the baseline's screen shows what they found.",
-        "The analysis of a finished run, with its recommendations, is written as diagnostic_report.md by",
-        "    mltrainer-tui --no-ui --mode diagnose --run RUN",
-    ),
     4: (
         "A search for better settings, where the baseline fell short of its target.",
         "It is to come in a later version. t on the plan's screen has the settings of a search; nothing reads them yet.",
@@ -113,13 +110,16 @@ class Phases:
         app: MLTrainerApp,
         planner: Planner | None,
         baseline: Callable[[], BaselineScreen],
+        diagnose: Callable[[], DiagnoseScreen],
         *,
         begun: bool,
     ) -> None:
         """`begun`: a run begins with the app."""
-        self._app, self.planner, self._make_baseline = app, planner, baseline
+        self._app, self.planner = app, planner
+        self._make_baseline, self._make_diagnose = baseline, diagnose
         self.baseline: BaselineScreen | None = None
         self.begun = begun
+        self.after = Aftermath(app, self.carry)
         for number in range(1, len(PHASES) + 1):
             app.add_mode(mode_of(number), partial(self._make, number))
 
@@ -130,10 +130,15 @@ class Phases:
             return RUN_ALONE
         view = self._app.view
         baseline: Mark = "later"
-        if self.begun:
+        if self.begun or self.baseline is not None:
             baseline = "here" if not view.is_over else "passed" if view.status in COMPLETE else "missing"
         plan: Mark = "passed" if self.begun else self.planner.view.mark
-        return (plan, baseline, "later", "later", "later")
+        found = self.after.diagnoser.view
+        diagnose: Mark = "later"
+        if found.busy or found.checklist is not None:
+            passed = found.checklist is not None and found.checklist.passed
+            diagnose = "here" if found.busy else "passed" if passed else "missing"
+        return (plan, baseline, diagnose, "later", "later")
 
     def open(self, number: int) -> None:
         """Bring a phase's screen to the front; the run, if there is one, goes on as it does."""
@@ -143,7 +148,8 @@ class Phases:
         if number == PLAN and self.planner is None:
             app.notify("This run was begun without a plan's screen.", markup=False)
             return
-        if number == BASELINE and not self.begun and not self._begin():
+        next_one = not self.begun and (self.baseline is None or app.current_mode == mode_of(PLAN))
+        if number == BASELINE and next_one and not self._begin():
             return
         while len(app.screen_stack) > 1:
             app.pop_screen()
@@ -160,9 +166,33 @@ class Phases:
         if not view.passed or view.error is not None:
             self._app.notify(_what_is_missing(planner), title="Not yet", severity="warning", markup=False)
             return False
+        if self.after.busy:
+            words = "The run that is over is still being looked at: the next one begins a moment later."
+            self._app.notify(words, title="Not yet", severity="warning", markup=False)
+            return False
+        self._put_away()
         self.begun = True
         self._app.begin(planner.begin())
         return True
+
+    def _put_away(self) -> None:
+        """Close the screens of the run before, where there was one."""
+        if self.baseline is None:
+            return
+        self.baseline = None
+        self.after.forget()
+        for number in (DIAGNOSE, BASELINE):
+            self._app.remove_mode(mode_of(number))
+            self._app.add_mode(mode_of(number), partial(self._make, number))
+
+    def carry(self, changes: Changes) -> str | None:
+        """Take a recommendation's changes into the plan of the next run; returns why that failed."""
+        if self.planner is None:
+            return "This run was begun without a plan's screen: optimization_config.yaml in its folder has the changes."
+        problem = self.planner.carry(changes)
+        if problem is None:
+            self.begun = False
+        return problem
 
     def take_back(self, error: BaseException) -> bool:
         """Go back to the plan where a run that was to begin was refused; False where there is no plan to mend."""
@@ -191,17 +221,24 @@ class Phases:
 
     def show(self, view: RunView) -> None:
         """Tell the screens of the run, in front or not, what became of it."""
-        if self.planner is not None and view.is_over and self.planner.view.run != "over":
+        over = self.begun and view.is_over
+        if self.planner is not None and over and self.planner.view.run != "over":
             self.planner.run_is("over")
+        if over and view.attempt and self._app.handle is not None and not self._app.leaving:
+            self.after.run_is_over(self._app.handle, view.name)
         if self.baseline is not None:
             self.baseline.show(view)
 
     def _make(self, number: int) -> Screen[None]:
         if number == BASELINE:
-            self.baseline = self._make_baseline()
+            self.baseline = self.after.baseline = self._make_baseline()
+            self._app.call_later(self.after.show)
             return self.baseline
         if number == PLAN:
             return self._plan_screen()
+        if number == DIAGNOSE:
+            self.after.diagnose = self._make_diagnose()
+            return self.after.diagnose
         return PhasePage(number, self._app.glyphs, self._name, lambda: self.marks)
 
     def _plan_screen(self) -> PlanScreen:

@@ -84,7 +84,8 @@ def item_rows(entry: Entry | None, width: int, height: int) -> list[Row]:
     if entry.reason and entry.reason != entry.finding.evidence:
         runs.append((f" Waived: {clean_text(entry.reason, limit=300)}", "warn"))
     if not entry.granted:
-        runs.append((f" {what_to_do(entry)}", "warn"))
+        end = "." if found and found[-1] not in ".!?" else ""
+        runs.append((f"{end} {what_to_do(entry)}", "warn"))
     rows = wrap_runs(runs, width) or [(("Not looked at yet.", "dim"),)]
     if len(rows) > height > 0:
         text = "".join(part for part, _ in rows[height - 1])

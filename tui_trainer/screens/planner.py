@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from dataclasses import replace
 from importlib import resources
@@ -231,6 +232,29 @@ class Planner:
         config = parse_config(template.model_dump(by_alias=True) | own)
         changed = replace(loaded, config=config, text=patched_text(text, config))
         self._take(changed, template=template, called=f"the {name} template")
+
+    def carry(self, changes: Mapping[str, Mapping[str, Any]]) -> str | None:
+        """Plan the next run with other settings (`to`, by key), all of them or none; returns what is wrong with them.
+
+        The plan of a run that is over can be changed again from here on.
+        """
+        from tui_trainer.config.loading import change_config
+
+        loaded = self.view.loaded
+        if loaded is None:
+            return "The config of the plan has not been read."
+        if self.view.run == "live":
+            return "A run goes by the plan: it can be changed when that is over."
+        given = [f"{key}={json.dumps(change['to'])}" for key, change in changes.items()]
+        try:
+            config = change_config(loaded.config, given)
+        except ConfigError as error:
+            return str(error)
+        if self.view.run == "over":
+            self._tell(run="none")
+        self._change(config)
+        self.check()
+        return None
 
     def _change(self, config: Config) -> None:
         from tui_trainer.config.patching import patched_text

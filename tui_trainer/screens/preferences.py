@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from textual.binding import Binding
 
 KEYS_FILE, STATE_FILE = "keys.yaml", "state.json"
-OTHER_PAGES = {"runs", "compare", "plan"}  # kinds of actions, by the first word of their ids
+OTHER_PAGES = {
+    "runs",
+    "compare",
+    "plan",
+    "diagnose",
+    "gate",
+}  # kinds of actions, by the first word of their ids
 RUN_PAGE = {"run", "charts", "chart", "log", "machine", "diagnostics", "diagnosis"}
 
 

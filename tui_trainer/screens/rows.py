@@ -27,7 +27,8 @@ class Rows(LateStyles, Widget):
         f"rows--{role}"
         for role in ("text", "dim", "strong", "brand", "bar", "axis", "raw", "train", "val", "best",
                      "good", "warn", "bad", "over1", "over2", "over3", "cursor", "replay",
-                     "run1", "run2", "run3", "run4", "run5", "run6", "fix", "key", "code", "heading", "em", "chosen")
+                     "run1", "run2", "run3", "run4", "run5", "run6", "fix", "key", "code", "heading", "em", "chosen",
+                     "heat1", "heat2", "heat3", "heat4")
     }  # fmt: skip
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 (Textual's name)

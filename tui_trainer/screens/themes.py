@@ -26,6 +26,10 @@ THEME_VARIABLES = {
     "run4": "#f0e442",
     "run5": "#cc79a7",
     "run6": "#d55e00",
+    "heat1": "#9467c9",
+    "heat2": "#4477dd",
+    "heat3": "#2fbf8f",
+    "heat4": "#f0e442",
 }
 """Names that `app.tcss` uses; a theme may give others in its `variables`."""
 
