@@ -34,7 +34,9 @@ async def test_digits_from_the_plan_to_the_diagnosis_and_the_next_plan(tmp_path,
     planner = Planner(lambda: config_to_plan(options), begin)
     app = MLTrainerApp(None, painter=InlinePainter(), planner=planner, run_roots=(tmp_path,))
     async with app.run_test(size=(120, 34)) as pilot:
-        await until(pilot, lambda: planner.view.checklist is not None)
+        await until(
+            pilot, lambda: planner.view.checklist is not None and app.screen._editor.marked is not None
+        )
         await pilot.press("home")
         while app.screen._editor.marked.key != "training.epochs":
             await pilot.press("down")
