@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,18 +32,27 @@ class Verdict:
     decision: Decision
 
 
-def config_of(run: Path) -> LoadedConfig:
-    """The config of a run; imports and relative paths start where its first config lay. Raises `UserError`."""
-    return load_options(Options(config=run / CONFIG_YAML))
+def config_of(run: Path, options: Options | None = None) -> LoadedConfig:
+    """The config of a run, with the signatures and waivers that `options` add; imports and relative paths start where
+    its first config lay. Raises `UserError`."""
+    loaded = load_options(Options(config=run / CONFIG_YAML))
+    if options is None:
+        return loaded
+    given = load_options(
+        dataclasses.replace(options, config=options.config or run / CONFIG_YAML)
+    ).config.gates
+    own = loaded.config.gates
+    gates = own.model_copy(update={"sign": own.sign | given.sign, "waive": own.waive | given.waive})
+    return dataclasses.replace(loaded, config=loaded.config.model_copy(update={"gates": gates}))
 
 
-def judge_baseline(run: Path, project: Path | None = None) -> Verdict:
+def judge_baseline(run: Path, project: Path | None = None, options: Options | None = None) -> Verdict:
     """Look at everything that a finished baseline left, keep the gate, and tell it in the report.
 
-    Loads data and model for its checkpoints: seconds, not beside a training of the same process. Raises `UserError`
-    where the run's config cannot be read.
+    Loads data and model for its checkpoints: seconds, not beside a training of the same process. `options` may sign and
+    waive what the run's own config does not. Raises `UserError` where a config cannot be read.
     """
-    loaded = config_of(run)
+    loaded = config_of(run, options)
     files = read_run(run)
 
     def check(name: str) -> Finding:

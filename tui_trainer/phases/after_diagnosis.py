@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 
     from tui_trainer.phases.gate import Checklist
     from tui_trainer.reports.diagnosis_content import PhaseDiagnosis
+    from tui_trainer.session.launching import Options
 
 
-def complete_diagnosis(run: Path, project: Path | None = None) -> tuple[PhaseDiagnosis, Checklist]:
+def complete_diagnosis(
+    run: Path, project: Path | None = None, options: Options | None = None
+) -> tuple[PhaseDiagnosis, Checklist]:
     """Diagnose a run, write `diagnostic_report.md` into its folder, and settle the gate. Raises `UserError`, `OSError`.
 
-    `project`: where `gates.yaml` is, the config's folder if left out.
+    `project`: where `gates.yaml` is, the config's folder if left out. `options` may waive what the run's own config does
+    not.
     """
+    loaded = config_of(run, options)
     diagnosis = write_diagnosis(run)
-    loaded = config_of(run)
     checks = {item.name: check for item, check in ITEMS}
     gate = RunGate(GATE, TITLE, [item for item, _ in ITEMS], loaded, run, project or loaded.folder)
     return diagnosis, gate.settle(lambda name: checks[name](diagnosis))

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tui_trainer.config.errors import RunFolderError, TrainingError, UserError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 GATE_NOT_PASSED = 3
 SIGNALLED = (130, 143)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _TO_COME = {
     "optimize": "Phase 4 (Optimize) is not part of this version yet.",
     "finalize": "Phase 5 (Finalize) is not part of this version yet.",
@@ -42,7 +45,7 @@ class Result:
 def run_headless(options: Options, *, verbose: bool, as_json: bool) -> int:
     """Do what `options.mode` says: progress on stderr, and on stdout one JSON object where asked for. Returns the exit
     code."""
-    with _own_stdout() as stdout:
+    with _own_stdout() as stdout, _ends_on_signals():
         try:
             if options.mode in _TO_COME:
                 raise TrainingError(f"{_TO_COME[options.mode]} --mode plan, baseline, diagnose and all are.")
@@ -52,6 +55,11 @@ def run_headless(options: Options, *, verbose: bool, as_json: bool) -> int:
             result = Result(
                 error.exit_code, {"status": "failed", "message": str(error), "exit_code": error.exit_code}
             )
+        except _Ended as end:
+            said = "interrupted" if end.exit_code == SIGNALLED[0] else "terminated"
+            message = f"{said.capitalize()} outside of the training; what was finished before is kept."
+            _say(sys.stderr, f"mltrainer-tui: {message}")
+            result = Result(end.exit_code, {"status": said, "message": message, "exit_code": end.exit_code})
         if as_json:
             _say(stdout, json.dumps(result.summary, allow_nan=False, default=str))
         return result.exit_code
@@ -94,7 +102,7 @@ def _diagnose(options: Options, _verbose: bool) -> Result:
                 f"There is no run of {loaded.config.name} in checkpoints/ to diagnose. Name one with --run, or train: "
                 "--mode baseline."
             )
-    return Result(0, _diagnosed(run, None))
+    return Result(0, _diagnosed(run, None, options))
 
 
 def _all(options: Options, verbose: bool) -> Result:
@@ -104,7 +112,7 @@ def _all(options: Options, verbose: bool) -> Result:
     code, summary = Pipeline(
         options,
         train=lambda item, project: _train_and_judge(item, verbose, project),
-        diagnose=_diagnosed,
+        diagnose=lambda run, project: _diagnosed(run, project, options),
         say=_tell,
     ).run()
     return Result(code, summary)
@@ -126,13 +134,13 @@ def _train_and_judge(
 ) -> tuple[Result, Verdict | None]:
     """Train; then the gate after it and the route, unless a signal ended the run or no epoch was finished.
 
-    A run that is over is judged again only as part of a project."""
+    A run that is over is judged again only as part of a project, or where somebody signs or waives."""
     session = open_baseline(options, project=project, say=_tell)
     if isinstance(session, AlreadyDone):
         status = session.summary.get("status")
         _say(sys.stderr, f"The run in {session.folder} is finished ({status}): nothing to do.")
         result = Result(0, session.summary)
-        if project is None:
+        if project is None and not options.sign and not options.waive:
             return result, None
     else:
         _train(session, verbose=verbose)
@@ -143,7 +151,7 @@ def _train_and_judge(
     from tui_trainer.phases.after_baseline import judge_baseline
 
     try:
-        verdict = judge_baseline(session.folder, project)
+        verdict = judge_baseline(session.folder, project, options)
     except UserError as error:
         _say(sys.stderr, f"[GATE] {error}")
         return result, None
@@ -157,12 +165,13 @@ def _train_and_judge(
 def _train(session: RunSession, *, verbose: bool) -> None:
     from tui_trainer.reports.printer import HeadlessPrinter
 
-    obey_signals(session)
-    session.start()
-    printer = HeadlessPrinter(sys.stderr, interactive=sys.stderr.isatty(), verbose=verbose)
-    printer.run(session.subscribe("printer"), lambda: session.wait(0))
-    while not session.wait(0.5):
-        pass
+    with _signals_kept():
+        obey_signals(session)
+        session.start()
+        printer = HeadlessPrinter(sys.stderr, interactive=sys.stderr.isatty(), verbose=verbose)
+        printer.run(session.subscribe("printer"), lambda: session.wait(0))
+        while not session.wait(0.5):
+            pass
     summary = session.summary or {}
     for name, why in summary.get("not_saved", {}).items():
         if name not in summary["message"]:  # what failed after the run's own last words
@@ -177,14 +186,54 @@ def _completed(run: Path, summary: dict[str, Any]) -> dict[str, Any]:
     return summary
 
 
-def _diagnosed(run: Path, project: Path | None) -> dict[str, Any]:
+def _diagnosed(run: Path, project: Path | None, options: Options) -> dict[str, Any]:
     from tui_trainer.phases.after_diagnosis import complete_diagnosis, diagnosis_lines
 
-    diagnosis, checklist = complete_diagnosis(run, project)
+    diagnosis, checklist = complete_diagnosis(run, project, options)
     for line in diagnosis_lines(diagnosis, run):
         _tell(line)
     _tell_gate(checklist, entries=True)
     return diagnosis.to_json() | {"gates": _gates(checklist), "exit_code": 0}
+
+
+# ── signals ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Ended(BaseException):
+    """A signal that ends the program where no training is there to take it; not an `Exception`: nobody catches it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+@contextlib.contextmanager
+def _ends_on_signals() -> Iterator[None]:
+    """INT and TERM unwind what is going on, so that no process stays behind; a lost connection ends nothing."""
+
+    def end(number: int, _frame: object) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)  # it ends only once: `timeout` sends TERM twice
+        raise _Ended(number)
+
+    with _signals_kept():
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            for number in _SIGNALS:
+                signal.signal(number, end)
+        yield
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Afterwards signals are handled as before."""
+    before = {number: signal.getsignal(number) for number in (*_SIGNALS, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@ and the run's own `run.json`."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from tui_trainer.config.loading import LoadedConfig
     from tui_trainer.phases.gate import Item
+
+METRIC_FILES = ("epoch_metrics.csv", "metrics.json")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,11 +63,16 @@ class RunGate:
         record = read_run_json(self.run)
         if record is not None:
             record["gates"] = {**record.get("gates", {}), **as_record(checklist)}
-            write_atomically(self.run / RUN_JSON, json.dumps(record, indent=1, default=str) + "\n")
+            with contextlib.suppress(OSError):
+                write_atomically(self.run / RUN_JSON, json.dumps(record, indent=1, default=str) + "\n")
 
     def _aspects(self) -> Mapping[str, str]:
         record = read_run_json(self.run) or {}
-        files = {path.name: path.stat().st_size for path in (self.run / "checkpoints").glob("*.pt")}
+        files = {}
+        for path in [*(self.run / "checkpoints").glob("*.pt"), *map(self.run.joinpath, METRIC_FILES)]:
+            with contextlib.suppress(OSError):
+                facts = path.stat()
+                files[path.name] = [facts.st_size, facts.st_mtime_ns]
         return aspects(self.loaded, run=digest([record.get("id"), len(record.get("attempts", [])), files]))
 
 
