@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from tests.runs import train
+from tests.session.processes import LiveRun
 from tui_trainer.config.loading import load_config
 
 CONFIG: dict[str, Any] = {
@@ -72,6 +74,14 @@ def test_diagnose_builds_on_a_run(whole: tuple[Path, dict[str, Any], str]) -> No
     assert load_config(folder / "project" / "01-baseline" / "optimization_config.yaml").config.name == "moded"
 
 
+def test_a_finished_baseline_is_signed_later(whole: tuple[Path, dict[str, Any], str]) -> None:
+    folder, _, _ = whole
+    again = ("--config", "c.yaml", "--output-dir", "project/01-baseline", "--resume", "auto", "--json")
+    done = train(*again, "--sign", "decision=on second thoughts", cwd=folder, gate=True)
+    assert json.loads(done.stdout)["gates"]["post_baseline"]["items"]["decision"] == "signed"
+    assert "[GATE] signed decision: on second thoughts" in done.stderr
+
+
 def test_diagnose_without_a_run_says_what_to_do(tmp_path: Path) -> None:
     done = train("--mode", "diagnose", cwd=tmp_path, expect=2, gate=True)
     assert "Name one with --run" in done.stderr
@@ -87,6 +97,33 @@ def test_plan_earns_the_gate_and_trains_nothing(tmp_path: Path) -> None:
     done = train("--config", "c.yaml", "--mode", "plan", *signed, cwd=tmp_path, gate=True)
     assert (tmp_path / "reproducibility_manifest.md").is_file()
     assert not (tmp_path / "checkpoints").exists()
+
+
+HANGING = """
+import time
+from pathlib import Path
+
+def make():
+    Path("here").touch()
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_a_signal_during_the_checks_leaves_nothing_behind(tmp_path: Path, number: int, code: int) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(CONFIG | {"data": {"target": "hanging:make"}}))
+    run = LiveRun(tmp_path / "run", "--config", "c.yaml", "--json", cwd=tmp_path, gate=True)
+    run.until((tmp_path / "here").exists)
+    run.process.send_signal(number)
+    printed = run.end(code)
+    if code > 0:
+        assert json.loads(printed)["exit_code"] == code
+        assert not (tmp_path / "run").exists()
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(CONFIG | {"training": {"epochs": 1}}))
+    train("--config", "c.yaml", "--output-dir", "run", cwd=tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["optimize", "finalize"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,8 @@ class World:
             "run": run,
         }
 
-    def run(self) -> tuple[int, dict[str, Any]]:
-        options = Options(output_dir=self.folder, overrides=("seed=1",))
+    def run(self, **changes: Any) -> tuple[int, dict[str, Any]]:
+        options = dataclasses.replace(Options(output_dir=self.folder, overrides=("seed=1",)), **changes)
         return Pipeline(options, train=self.train, diagnose=self.diagnose, say=self.said.append).run()
 
 
@@ -77,6 +79,26 @@ def test_one_that_broke_is_repeated_with_the_first_recommendation_at_most_twice(
     ]
     assert world.trained[1].overrides == ("seed=1", "optimizer.learning_rate=0.1")
     assert summary["exit_code"] == 3
+
+
+def test_a_checkpoint_to_go_on_from_is_for_the_first_baseline(tmp_path: Path) -> None:
+    world = World(tmp_path, "diagnose_and_repeat", "finalize")
+    world.run(resume="some.pt")
+    assert [item.resume for item in world.trained] == ["some.pt", None]
+
+
+def test_auto_goes_on_with_the_newest_project_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for project, created in (("a", "2026-01-02"), ("b", "2026-01-01")):
+        run = Path("checkpoints", project, "01-baseline")
+        run.mkdir(parents=True)
+        (run / "run.json").write_text(
+            json.dumps({"id": project, "attempts": [], "name": "digits-baseline", "created": created})
+        )
+    world = World(Path("checkpoints/a"), "finalize")
+    assert world.run(output_dir=None, resume="auto")[1]["project"] == "checkpoints/a"
 
 
 def test_one_that_learned_nothing_is_repeated_whatever_its_route(tmp_path: Path) -> None:

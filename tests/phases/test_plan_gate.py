@@ -378,6 +378,22 @@ def test_a_project_folder_that_cannot_be_written_stops_no_run_but_is_said(
     assert "numpy==" in (tmp_path / "run" / "reproducibility" / "requirements.txt").read_text()
 
 
+def test_a_persons_own_file_is_left_alone_and_no_manifest_outlives_its_gate(tmp_path: Path) -> None:
+    own, waive = tmp_path / "training_config.yaml", {item.name: "-" for item in ITEMS}
+    own.write_text("name: mine\n")
+    assert PlanGate(load(tmp_path, gates={"waive": waive})).run().passed
+    manifest = tmp_path / "reproducibility_manifest.md"
+    assert own.read_text() == "name: mine\n"
+    assert "**Config**: c.yaml, hash" in manifest.read_text()
+    own.unlink()
+    for seed in (1, 2):  # what we wrote ourselves is renewed
+        assert PlanGate(load(tmp_path, seed=seed, gates={"waive": waive})).run().passed
+        assert load_config(own).config.seed == seed
+    del waive["deterministic"]
+    assert not PlanGate(load(tmp_path, deterministic=False, gates={"waive": waive})).run().passed
+    assert not manifest.exists()
+
+
 def edit(project: Path, item: str, **content: Any) -> None:
     """What somebody types into gates.yaml."""
     path = project / "gates.yaml"

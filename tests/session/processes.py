@@ -31,8 +31,10 @@ class LiveRun:
         cwd: Path,
         wrapper: tuple[str, ...] = (),
         program: Sequence[str] | None = None,
+        gate: bool = False,
     ) -> None:
-        """`program`: a script of the test's own, with its arguments, in place of the headless command."""
+        """`program`: a script of the test's own, with its arguments, in place of the headless command; `gate`: no item
+        is waived."""
         self.folder = folder
         self._children: list[psutil.Process] = []
         self.started.append(self)
@@ -41,7 +43,7 @@ class LiveRun:
             self.process = subprocess.Popen(
                 [sys.executable, *program]
                 if program is not None
-                else [*wrapper, *command("--output-dir", folder, *arguments)],
+                else [*wrapper, *command("--output-dir", folder, *arguments, gate=gate)],
                 cwd=cwd,
                 env=ENVIRONMENT
                 if program is None

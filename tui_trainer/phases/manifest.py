@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FOLDER, REQUIREMENTS, PATCH = "reproducibility", "requirements.txt", "uncommitted.patch"
 MANIFEST = "reproducibility_manifest.md"
+_HEAD = "# The plan's config with every setting, written by mltrainer-tui whenever the gate is earned: edit the plan's own.\n"
 MARKS = {"passed": "x", "signed": "x", "waived": "~", "not_applicable": "-", "failed": "!", "open": " "}
 WORDS = {
     "passed": "checked",
@@ -42,20 +43,27 @@ def write_environment(folder: Path, packages: str, repository: Repository | None
 
 
 def write_plan(loaded: LoadedConfig, checklist: Checklist, project: Path) -> None:
-    """The resolved config, unless the config is that very file, and the manifest. Raises `OSError`."""
+    """The resolved config, unless a person's own file has that name, and the manifest. Raises `OSError`."""
     config = project / CONFIG_YAML
-    if loaded.path is None or loaded.path.resolve() != config.resolve():
-        write_atomically(config, write_yaml(loaded.config.model_dump(mode="json", by_alias=True)))
-    write_atomically(project / MANIFEST, "\n".join(_lines(loaded, checklist)) + "\n")
+    ours = not config.exists() or config.read_bytes().startswith(_HEAD.encode())
+    if ours:
+        write_atomically(config, _HEAD + write_yaml(loaded.config.model_dump(mode="json", by_alias=True)))
+    write_atomically(project / MANIFEST, "\n".join(_lines(loaded, checklist, ours=ours)) + "\n")
 
 
-def _lines(loaded: LoadedConfig, checklist: Checklist) -> list[str]:
+def withdraw_plan(project: Path) -> None:
+    """Let no manifest say that a gate is passed which is not. Raises `OSError`."""
+    (project / MANIFEST).unlink(missing_ok=True)
+
+
+def _lines(loaded: LoadedConfig, checklist: Checklist, *, ours: bool) -> list[str]:
     config = loaded.config
+    file = f"[{CONFIG_YAML}]({CONFIG_YAML})" if ours else text(loaded.path.name if loaded.path else "bundled")
     lines = [
         "# Reproducibility manifest",
         "",
         f"- **Name**: {text(config.name)}",
-        f"- **Config**: [{CONFIG_YAML}]({CONFIG_YAML}), hash `{config_hash(config)}`",
+        f"- **Config**: {file}, hash `{config_hash(config)}`",
         f"- **Seed**: {config.seed}",
         f"- **Gate**: {'passed' if checklist.passed else 'not passed'}",
         "",

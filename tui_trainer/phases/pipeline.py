@@ -6,8 +6,9 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+from tui_trainer.config.errors import RunFolderError
 from tui_trainer.phases.gate_lines import missing_lines
-from tui_trainer.session.launching import Options, load_options
+from tui_trainer.session.launching import Options, load_options, newest_run
 from tui_trainer.session.run_folder import new_default
 
 if TYPE_CHECKING:
@@ -34,17 +35,20 @@ class Pipeline:
         say: Callable[[str], None],
     ) -> None:
         self._options, self._train, self._diagnose, self._say = options, train, diagnose, say
-        self._project = options.output_dir or new_default(load_options(options).config.name)
+        self._project = _project(options)
         self._phases: list[dict[str, Any]] = []
 
     def run(self) -> tuple[int, dict[str, Any]]:
         """The exit code and the summary of the last run, with `phases` in it: what each came to. Raises `UserError`."""
-        self._project.mkdir(parents=True, exist_ok=True)
         overrides = self._options.overrides
         for number in range(1, MOST_REPEATS + 2):
-            run = self._project / f"{number:02d}-baseline"
+            run = self._project / _baseline(number)
             self._say(f"[PHASE] 2 Baseline: {run}")
             options = dataclasses.replace(self._options, mode="baseline", output_dir=run, overrides=overrides)
+            if number > 1 and options.resume != "auto":
+                options = dataclasses.replace(
+                    options, resume=None
+                )  # a checkpoint is for the first baseline to go on from
             result, verdict = self._train(options, self._project)
             self._note(
                 "baseline", run, exit_code=result.exit_code, route=verdict.decision.route if verdict else None
@@ -94,3 +98,28 @@ class Pipeline:
             "phases": self._phases,
             "exit_code": exit_code,
         }
+
+
+def _project(options: Options) -> Path:
+    """The folder that the options name, else the newest project of that name where it is to go on, else a new one.
+    Raises `UserError`."""
+    if options.output_dir is None:
+        name = load_options(options).config.name
+        earlier = newest_run(name, f"*/{_baseline(1)}") if options.resume == "auto" else None
+        if earlier is not None:
+            return earlier.parent
+    try:
+        if options.output_dir is None:
+            return new_default(name)
+        options.output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(
+            f"The project folder {options.output_dir or 'checkpoints/'} cannot be made ({error.strerror}). Name a folder that "
+            "you can write to with --output-dir."
+        ) from error
+    return options.output_dir
+
+
+def _baseline(number: int) -> str:
+    """The folder of a baseline in its project."""
+    return f"{number:02d}-baseline"

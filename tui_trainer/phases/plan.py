@@ -300,7 +300,7 @@ class PlanGate:
 
     def _keep(self) -> None:
         """Write gates.yaml, and the phase's artifacts where the gate is earned."""
-        from tui_trainer.phases.manifest import write_plan
+        from tui_trainer.phases.manifest import withdraw_plan, write_plan
 
         resting = self._resting()
         self._stood, self._stood_code = resting, self._code
@@ -309,9 +309,12 @@ class PlanGate:
             for name, entry in self._entries.items()
         }
         checklist = self.checklist()
-        if self._book.write(checklist, code=self._code) and checklist.passed:
+        if self._book.write(checklist, code=self._code):
             try:
-                write_plan(self.loaded, checklist, self.project)
+                if checklist.passed:
+                    write_plan(self.loaded, checklist, self.project)
+                else:
+                    withdraw_plan(self.project)
             except OSError as error:
                 self._book.trouble = f"{error.filename or self.project} cannot be written ({error.strerror})"
 

@@ -187,10 +187,10 @@ def _earlier_run(options: Options) -> tuple[Path | None, Path | None]:
     return folder, path.resolve()
 
 
-def newest_run(name: str) -> Path | None:
-    """The newest run of that name in `checkpoints/`; None where there is none."""
+def newest_run(name: str, place: str = "*") -> Path | None:
+    """The newest run of that name in `checkpoints/`, at a `place` (a pattern) in there; None where there is none."""
     found = []
-    for path in DEFAULT_ROOT.glob("*/run.json"):
+    for path in DEFAULT_ROOT.glob(f"{place}/run.json"):
         try:
             record = read_run_json(path.parent)
         except RunFolderError:

@@ -123,7 +123,7 @@ def create(
             "Name a folder that you can write to with --output-dir."
         ) from error
     earlier = read_run_json(path)
-    if earlier is not None and earlier.get("held") and not any(path.glob("checkpoints/*.pt")):
+    if earlier is not None and _never_began(path, earlier):
         _clear(path, earlier)
     elif earlier is not None:
         raise RunFolderError(
@@ -169,8 +169,14 @@ def create(
     return folder
 
 
+def _never_began(path: Path, record: dict[str, Any]) -> bool:
+    """Whether a gate held that run before its first step, or its process was killed while the gate was checked."""
+    killed = record.get("status") == "running" and not (path / "events.jsonl").exists()
+    return bool(record.get("held") or killed) and not any(path.glob("checkpoints/*.pt"))
+
+
 def _clear(path: Path, record: dict[str, Any]) -> None:
-    """Remove the records of a run that a gate held before its first step."""
+    """Remove the records of a run that never began. Raises `RunFolderError` where it is just beginning."""
     folder = RunFolder(path, _lock(path), record, is_new=True)
     folder.discard()
     folder.release()
