@@ -435,6 +435,16 @@ async def test_a_config_that_cannot_be_read_ends_the_app_with_its_error(tmp_path
     assert "epohcs" in str(place.app.return_value.error)
 
 
+async def test_what_keeps_the_gate_shut_is_marked_and_explained(tmp_path):
+    place = Place(tmp_path, FakeGates(two_runs="failed"))
+    async with place.app.run_test(size=SIZE) as pilot:
+        await place.checked(pilot)
+        assert "5 steps in two fresh processes" in place.text("#item")
+        assert "(Enter: all of it)" in place.text("#item")
+        await pilot.press("tab", "tab", "enter")
+        assert place.screen._entry.item.name == "two_runs"
+
+
 async def test_a_slow_check_holds_up_no_key(tmp_path):
     place = Place(tmp_path)
     waiting, go_on = threading.Event(), threading.Event()

@@ -71,6 +71,7 @@ class PlanScreen(Screen[None]):
         self._kind = 0
         self._told_error: str | None = None
         self._settling: Timer | None = None
+        self._unmarked = True  # what is missing
         self._shown_at, self._due = -TICK_SECONDS, False
 
     def compose(self) -> ComposeResult:
@@ -141,10 +142,24 @@ class PlanScreen(Screen[None]):
         self._lay("#model", lambda width: model_rows(view, width, self._glyphs))
         self._lay("#environment", lambda width: environment_rows(view, width))
         self._lay("#items", lambda width: gate_rows(view, width, self._glyphs))
+        self._mark_what_is_missing(view)
         self._show_item()
         if view.error is not None and view.error != self._told_error:
             self._to_view(0)
         self._told_error = view.error
+
+    def _mark_what_is_missing(self, view: PlanView) -> None:
+        """Once the checks have ended: what keeps the gate shut is told below the list, where nobody reads in it."""
+        if view.checking or view.checklist is None:
+            self._unmarked = True
+            return
+        if not self._unmarked:
+            return
+        self._unmarked = False
+        items = self.query_one("#items", MarkedList)
+        granted = [entry.granted for entry in view.checklist.entries]
+        if False in granted and not items.has_focus:
+            items.put_cursor(granted.index(False))
 
     def _lay(self, selector: str, rows: Callable[[int], list[Row]]) -> None:
         """Give a page its rows, where it is to be seen."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tui_trainer.screens.panels import Glyphs
     from tui_trainer.screens.plan_view import PlanView
 
+MORE = "  (Enter: all of it)"
 TITLE = 60  # cells, where evidence has room beside it
 _WORDS = {
     "passed": "checked",
@@ -89,7 +90,7 @@ def item_rows(entry: Entry | None, width: int, height: int) -> list[Row]:
     rows = wrap_runs(runs, width) or [(("Not looked at yet.", "dim"),)]
     if len(rows) > height > 0:
         text = "".join(part for part, _ in rows[height - 1])
-        rows = [*rows[: height - 1], ((crop(text + " … Enter: all of it", width), "text"),)]
+        rows = [*rows[: height - 1], ((crop(crop(text, max(0, width - len(MORE))) + MORE, width), "text"),)]
     return rows[:height]
 
 
