@@ -58,8 +58,8 @@ def test_a_plan(snap_compare, state, size):
 
 
 @pytest.mark.parametrize(("name", "keys"), [
-    ("views", ["tab"]), ("model", ["v", "v"][:1]), ("environment", ["v", "v"]), ("gate", ["tab", "tab", *["down"] * 8]),
-    ("item", ["tab", "tab", *["down"] * 8, "enter"]), ("editing", [*["down"] * 10, "enter", "x"]),
+    ("views", ["tab"]), ("model", ["v", "v"][:1]), ("environment", ["v", "v"]), ("gate", ["tab", "tab"]),
+    ("item", ["tab", "tab", "enter"]), ("editing", [*["down"] * 10, "enter", "x"]),
     ("sign", ["s"]), ("waive", ["w"]), ("template", ["t"]),
 ], ids=lambda item: item if isinstance(item, str) else "")  # fmt: skip
 @pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
