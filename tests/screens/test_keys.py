@@ -19,6 +19,7 @@ from tui_trainer.screens.keys import BINDINGS
 from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.page import Page
 from tui_trainer.screens.rows import Rows
+from tui_trainer.screens.wrapping import row_width
 
 SIZE = (120, 34)
 
@@ -284,3 +285,13 @@ async def test_sizes_that_follow_each_other_quickly_come_to_rest(monkeypatch):
             app.screen.call_later(lambda: None)
         await pilot.pause(0.5)
         assert app.screen.size == Size(*SIZE)
+
+
+async def test_a_panel_of_another_size_lays_its_rows_out_anew():
+    app = app_for(running())
+    async with app.run_test(size=SIZE) as pilot:
+        await ready(pilot)
+        app.screen.query_one("#side").styles.width = 30  # as after a change of phase in another terminal
+        await pilot.pause()
+        run = app.screen.query_one("#run")
+        assert {row_width(row) for row in run.rows[:2]} == {run.size.width}

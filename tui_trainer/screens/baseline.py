@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import on
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
@@ -18,7 +19,7 @@ from tui_trainer.screens.log_pane import LogPane
 from tui_trainer.screens.machine import machine_rows, machine_title
 from tui_trainer.screens.phase_header import RUN_ALONE
 from tui_trainer.screens.resizing import outdated
-from tui_trainer.screens.rows import Rows
+from tui_trainer.screens.rows import Panel, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,9 +76,9 @@ class BaselineScreen(Screen[None]):
         with Horizontal(id="main"):
             yield self.charts
             with Vertical(id="side"):
-                yield Rows(id="run")
-                yield Rows(id="machine")
-                yield Rows(id="epochs")
+                yield Panel(id="run")
+                yield Panel(id="machine")
+                yield Panel(id="epochs")
         yield LogPane(id="log")
         yield self.diagnosis
         yield self.gate
@@ -130,6 +131,10 @@ class BaselineScreen(Screen[None]):
         """Lay the text out anew once the panels have their new sizes."""
         if not outdated(self, event):
             self.call_after_refresh(self._show_again)
+
+    @on(Panel.Resized)
+    def _panel_resized(self) -> None:
+        self.show(self._view)
 
     def _show_again(self) -> None:
         self.show(self._view)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.segment import Segment
 from textual.content import Content
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -79,3 +80,14 @@ class Rows(LateStyles, Widget):
             known = name if name in self.COMPONENT_CLASSES else "rows--text"
             self._roles[role] = self.get_component_rich_style(known)
         return self._roles[role]
+
+
+class Panel(Rows):
+    """Rows that ask for others when their place has another size: after a change of phase, too."""
+
+    class Resized(Message):
+        """The rows have to be laid out for another size."""
+
+    def on_resize(self) -> None:
+        """Ask."""
+        self.post_message(self.Resized())
