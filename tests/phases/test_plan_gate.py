@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,7 +98,11 @@ def test_a_change_reopens_exactly_what_rests_on_it(
     assert {entry.item.name for entry in look.missing} == reopened
 
 
-def test_a_change_of_the_projects_own_code_reopens_the_gate(tmp_path: Path) -> None:
+def test_a_change_of_the_projects_own_code_reopens_the_gate(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path_factory.mktemp("library")  # code of one's own may lie anywhere
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(library), *sys.path]))
     (tmp_path / "net_for_gate.py").write_text(
         "from torch import nn\nimport parts_for_gate\n"
         "class Net(nn.Module):\n"
@@ -107,11 +112,11 @@ def test_a_change_of_the_projects_own_code_reopens_the_gate(tmp_path: Path) -> N
         "    def forward(self, x):\n"
         "        return self.layer(x)\n"
     )
-    (tmp_path / "parts_for_gate.py").write_text("WIDTH = 1\n")
+    (library / "parts_for_gate.py").write_text("WIDTH = 1\n")
     loaded = load(tmp_path, model={"target": "net_for_gate:Net"})
     assert PlanGate(loaded).run().passed
     assert PlanGate(loaded).look().passed
-    (tmp_path / "parts_for_gate.py").write_text("WIDTH = 2\n")
+    (library / "parts_for_gate.py").write_text("WIDTH = 2\n")
     missing = {entry.item.name for entry in PlanGate(loaded).look().missing}
     assert {"two_runs", "dummy_pass", "data"} <= missing
     assert "seeds" not in missing

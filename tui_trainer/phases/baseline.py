@@ -68,6 +68,7 @@ def _pass_gate(request: RunRequest, project: Path | None, say: Callable[[str], N
     if not checklist.passed:
         checklist = gate.run()
     if gate.blocked is not None:
+        request.hold = GateNotPassed(refusal(checklist))  # should the run itself find nothing wrong
         return
     request.remarks = tuple(verdict_lines(checklist))
     if gate.trouble is not None:

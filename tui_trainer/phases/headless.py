@@ -132,7 +132,7 @@ _MODES: dict[str, Callable[[Options, bool], Result]] = {
 def _train_and_judge(
     options: Options, verbose: bool, project: Path | None = None
 ) -> tuple[Result, Verdict | None]:
-    """Train; then the gate after it and the route, unless a signal ended the run or no epoch was finished.
+    """Train; then the gate after it and the route, unless a signal ended the run or not one step was made.
 
     A run that is over is judged again only as part of a project, or where somebody signs or waives."""
     session = open_baseline(options, project=project, say=_tell)
@@ -146,7 +146,7 @@ def _train_and_judge(
         _train(session, verbose=verbose)
         result = Result(session.exit_code, session.summary or {})
     refused = result.exit_code == RunFolderError.exit_code  # the run's files are as they were
-    if refused or not result.summary.get("epochs") or result.exit_code in SIGNALLED:
+    if refused or not result.summary.get("steps") or result.exit_code in SIGNALLED:
         return result, None
     from tui_trainer.phases.after_baseline import judge_baseline
 

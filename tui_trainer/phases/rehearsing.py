@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import sysconfig
 import threading
 import time
 from itertools import chain, count
@@ -307,16 +308,21 @@ def _digest(tensor: Tensor) -> str:
 
 
 def _own_files(before: set[str], folder: Path) -> list[str]:
-    """The project's own files that were imported, relative to the config's folder."""
+    """Files of one's own that were imported, wherever they lie, relative to the config's folder: neither installed
+    packages nor Python itself, whose versions are part of the environment."""
+    installed = [
+        Path(path).resolve()
+        for name, path in sysconfig.get_paths().items()
+        if name.endswith(("lib", "stdlib"))
+    ]
     found = set()
     for name in set(sys.modules) - before:
         file = getattr(sys.modules[name], "__file__", None)
         if not file or "site-packages" in file or name.split(".")[0] == "tui_trainer":
             continue
         path = Path(file).resolve()
-        for root in (folder.resolve(), Path.cwd()):
-            if path.is_relative_to(root):
-                found.add(os.path.relpath(path, folder.resolve()))
+        if not any(path.is_relative_to(place) for place in installed):
+            found.add(os.path.relpath(path, folder.resolve()))
     return sorted(found)
 
 
