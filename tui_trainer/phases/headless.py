@@ -12,10 +12,13 @@ import threading
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tui_trainer.config.errors import RunFolderError, TrainingError, UserError
+from tui_trainer.config.gate_items import ALL
 from tui_trainer.engine.manifest import write_atomically
 from tui_trainer.phases.baseline import obey_signals, open_baseline
+from tui_trainer.phases.gate import GRANTED
 from tui_trainer.phases.gate_lines import entry_line, missing_lines, route_lines, verdict_lines
 from tui_trainer.session.launching import AlreadyDone, Options, load_options, newest_run
+from tui_trainer.session.run_folder import read_run_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,7 +143,7 @@ def _train_and_judge(
         status = session.summary.get("status")
         _say(sys.stderr, f"The run in {session.folder} is finished ({status}): nothing to do.")
         result = Result(0, session.summary)
-        if project is None and not options.sign and not options.waive:
+        if project is None and not _says_something_new(session.folder, options):
             return result, None
     else:
         _train(session, verbose=verbose)
@@ -160,6 +163,22 @@ def _train_and_judge(
         _log(session.folder, line)
     told = {"gates": _gates(verdict.checklist), "route": verdict.decision.route}
     return Result(result.exit_code, _completed(session.folder, result.summary | told)), verdict
+
+
+def _says_something_new(run: Path, options: Options) -> bool:
+    """Whether `--sign` and `--waive` change anything at the gate of a run that is over."""
+    from tui_trainer.phases.baseline_checks import GATE
+
+    items = (read_run_json(run) or {}).get("gates", {}).get(GATE, {})
+    notes = [
+        (items.get(name.strip()), note.strip())
+        for name, _, note in (text.partition("=") for text in options.sign)
+    ]
+    waived = {text.partition("=")[0].strip() for text in options.waive}
+    missing = {name for name, item in items.items() if item.get("state") not in GRANTED}
+    return any(item and item.get("reason") != note for item, note in notes) or bool(
+        missing if ALL in waived else missing & waived
+    )
 
 
 def _train(session: RunSession, *, verbose: bool) -> None:
