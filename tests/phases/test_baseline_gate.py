@@ -119,17 +119,18 @@ def test_a_run_is_judged_by_its_files_and_its_report_tells(tmp_path: Path) -> No
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(CONFIG))
     arguments = ("--config", "c.yaml", "--output-dir", "run", "--waive", "two_runs=slow", "--json")
     done = train(*arguments, cwd=tmp_path, gate=True)
-    summary = json.loads(done.stdout)
-    gate = summary["gates"][checks.GATE]
-    assert gate["passed"], gate
-    assert gate["items"]["checkpoints"] == "passed"
-    assert gate["items"]["utilization"] == "not_applicable"
-    assert summary["route"] == "finalize"
+    assert json.loads(done.stdout) == json.loads((tmp_path / "run" / "summary.json").read_text())
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    items = record["gates"][checks.GATE]
+    assert items["checkpoints"]["state"] == "passed"
+    assert items["utilization"]["state"] == "not_applicable"
+    assert record["route"] == "finalize"
     assert "[ROUTE] Phase 5 (Finalize)" in done.stderr
     report = (tmp_path / "run" / "baseline_results.md").read_text()
     assert "| Every checkpoint loads and reproduces its metrics | passed |" in report
     assert "- **two_runs** (reproducibility): slow" in report
     stored = yaml.safe_load((tmp_path / "gates.yaml").read_text())["gates"][checks.GATE]
+    assert stored["passed"]
     assert stored["run"].endswith("run")
     assert stored["items"]["decision"]["reason"] == "as routed"
 

@@ -78,7 +78,8 @@ def test_a_finished_baseline_is_signed_later(whole: tuple[Path, dict[str, Any], 
     folder, _, _ = whole
     again = ("--config", "c.yaml", "--output-dir", "project/01-baseline", "--resume", "auto", "--json")
     done = train(*again, "--sign", "decision=on second thoughts", cwd=folder, gate=True)
-    assert json.loads(done.stdout)["gates"]["post_baseline"]["items"]["decision"] == "signed"
+    record = json.loads((folder / "project" / "01-baseline" / "run.json").read_text())
+    assert record["gates"]["post_baseline"]["decision"]["state"] == "signed"
     assert "[GATE] signed decision: on second thoughts" in done.stderr
 
 

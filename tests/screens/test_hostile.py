@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from pty_session import Session
 
+from tests.runs import WAIVED
+
 CONFIG = """\
 name: hostile
 device: cpu
@@ -32,6 +34,9 @@ def hostile(tmp_path):
         sys.executable,
         "-m",
         "tui_trainer",
+        *WAIVED,
+        "--mode",
+        "baseline",
         "--config",
         str(tmp_path / "config.yaml"),
         "--output-dir",

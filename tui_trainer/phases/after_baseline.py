@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The gate of a finished baseline, and where it leads."""
+    """The gate of a finished baseline, and where it leads. `news`: the run's record did not say so yet."""
 
     checklist: Checklist
     decision: Decision
+    news: bool = True
 
 
 def config_of(run: Path, options: Options | None = None) -> LoadedConfig:
@@ -61,10 +62,12 @@ def judge_baseline(run: Path, project: Path | None = None, options: Options | No
         return _checkpoints(run)
 
     gate = RunGate(GATE, TITLE, ITEMS, loaded, run, project or loaded.folder)
-    checklist = gate.settle(check)
-    with contextlib.suppress(OSError):  # the report without the gate stays
-        write_baseline_results(run, redraw=False)
-    return Verdict(checklist, decide(files))
+    checklist, decision = gate.settle(check), decide(files)
+    news = gate.keep(checklist, route=decision.route)
+    if news:
+        with contextlib.suppress(OSError):  # the report without the gate stays
+            write_baseline_results(run, redraw=False)
+    return Verdict(checklist, decision, news)
 
 
 def _checkpoints(run: Path) -> Finding:

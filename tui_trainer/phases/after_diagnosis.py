@@ -30,7 +30,9 @@ def complete_diagnosis(
     diagnosis = write_diagnosis(run)
     checks = {item.name: check for item, check in ITEMS}
     gate = RunGate(GATE, TITLE, [item for item, _ in ITEMS], loaded, run, project or loaded.folder)
-    return diagnosis, gate.settle(lambda name: checks[name](diagnosis))
+    checklist = gate.settle(lambda name: checks[name](diagnosis))
+    gate.keep(checklist)
+    return diagnosis, checklist
 
 
 def diagnosis_lines(diagnosis: PhaseDiagnosis, run: Path) -> list[str]:

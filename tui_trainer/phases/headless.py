@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tui_trainer.config.errors import RunFolderError, TrainingError, UserError
 from tui_trainer.config.gate_items import ALL
-from tui_trainer.engine.manifest import write_atomically
 from tui_trainer.phases.baseline import obey_signals, open_baseline
 from tui_trainer.phases.gate import GRANTED
 from tui_trainer.phases.gate_lines import entry_line, missing_lines, route_lines, verdict_lines
@@ -158,11 +157,11 @@ def _train_and_judge(
     except UserError as error:
         _say(sys.stderr, f"[GATE] {error}")
         return result, None
-    _tell_gate(verdict.checklist, entries=True, folder=session.folder)
+    log = session.folder if verdict.news else None
+    _tell_gate(verdict.checklist, entries=True, folder=log)
     for line in route_lines(verdict.decision):
-        _log(session.folder, line)
-    told = {"gates": _gates(verdict.checklist), "route": verdict.decision.route}
-    return Result(result.exit_code, _completed(session.folder, result.summary | told)), verdict
+        _log(log, line)
+    return result, verdict
 
 
 def _says_something_new(run: Path, options: Options) -> bool:
@@ -195,14 +194,6 @@ def _train(session: RunSession, *, verbose: bool) -> None:
     for name, why in summary.get("not_saved", {}).items():
         if name not in summary["message"]:  # what failed after the run's own last words
             _say(sys.stderr, f"NOT SAVED: {name}: {why}")
-
-
-def _completed(run: Path, summary: dict[str, Any]) -> dict[str, Any]:
-    """The summary with what came after the training, in `summary.json` too, as far as the disk takes it."""
-    with contextlib.suppress(OSError):
-        text = json.dumps(summary, indent=1, allow_nan=False, default=str) + "\n"
-        write_atomically(run / "summary.json", text)
-    return summary
 
 
 def _diagnosed(run: Path, project: Path | None, options: Options) -> dict[str, Any]:

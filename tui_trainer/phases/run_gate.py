@@ -40,7 +40,7 @@ class RunGate:
     project: Path
 
     def settle(self, check: Callable[[str], Finding]) -> Checklist:
-        """Check what is open (`check` gives the finding of an item by name), take in signatures and waivers, keep it.
+        """Check what is open (`check` gives the finding of an item by name), take in signatures and waivers.
 
         What was earned with this very run is not checked again, what is waived not at all.
         """
@@ -53,18 +53,22 @@ class RunGate:
                 entry = Entry(item, check(item.name), at=iso_time(time.time()))
             entry = entry or Entry(item, Finding("open", ""))
             entries.append(dataclasses.replace(entry, rested_on={key: now[key] for key in item.rests_on}))
-        checklist = Checklist(self.name, self.title, tuple(entries), run=str(self.run))
-        self.keep(checklist)
-        return checklist
+        return Checklist(self.name, self.title, tuple(entries), run=str(self.run))
 
-    def keep(self, checklist: Checklist) -> None:
-        """Write the gate into `gates.yaml` and, for reports, into the run's `run.json`, as far as the disk allows."""
+    def keep(self, checklist: Checklist, **more: str) -> bool:
+        """Write the gate into `gates.yaml` and, with `more`, into the run's `run.json`, as far as the disk allows.
+
+        False where the run's record says all of it already; then nothing is written.
+        """
+        record = read_run_json(self.run) or {}
+        told = {"gates": {**record.get("gates", {}), **as_record(checklist)}, **more}
+        if GateBook(self.project).run_of(self.name) == str(self.run) and told.items() <= record.items():
+            return False
         GateBook(self.project).write(checklist)
-        record = read_run_json(self.run)
-        if record is not None:
-            record["gates"] = {**record.get("gates", {}), **as_record(checklist)}
+        if record:
             with contextlib.suppress(OSError):
-                write_atomically(self.run / RUN_JSON, json.dumps(record, indent=1, default=str) + "\n")
+                write_atomically(self.run / RUN_JSON, json.dumps(record | told, indent=1, default=str) + "\n")
+        return True
 
     def _aspects(self) -> Mapping[str, str]:
         record = read_run_json(self.run) or {}
