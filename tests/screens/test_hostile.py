@@ -49,7 +49,7 @@ def hostile(tmp_path):
 
 def test_hostile_code_trains_to_its_end_on_a_whole_screen(hostile):
     app, run = hostile
-    app.until(rb"Training complete", 90)
+    app.until(rb"The gate is passed", 90)
     app.type(b"q")
     app.until(rb"\x1b\[\?1049l", 60)
     shown = app.output[: app.output.index(b"\x1b[?1049l")]

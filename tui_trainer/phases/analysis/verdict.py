@@ -58,7 +58,7 @@ def is_flat(evidence: Evidence) -> bool:
 
 
 def _failed(evidence: Evidence) -> Issue | None:
-    if _non_finite(evidence) is not None and evidence.curves.epochs:
+    if _non_finite(evidence) is not None:
         return None  # what ended it is known better
     if not evidence.curves.epochs:
         how = (
