@@ -84,11 +84,11 @@ def _trial_steps_counted() -> Iterator[list[int]]:
         count[0] += 1
         return before(*args)
 
-    lr_range_test._step = counting  # noqa: SLF001
+    lr_range_test._step = counting  # noqa: SLF001 (as above)
     try:
         yield count
     finally:
-        lr_range_test._step = before  # noqa: SLF001
+        lr_range_test._step = before  # noqa: SLF001 (as above)
 
 
 def run(case: Case, *, on_trigger: str = "report") -> Outcome:

@@ -55,7 +55,7 @@ def shown(value: float) -> set[str]:
 
 
 @pytest.fixture(params=["overfitting", "healthy", "exploded", "missed_class", "regression", "crashed"])
-def report(request, trained):  # noqa: F811
+def report(request, trained):  # noqa: F811 (a fixture)
     run = trained(request.param)
     write_diagnosis(run)
     return (
@@ -149,7 +149,7 @@ def test_it_renders_as_tables_without_a_torn_row(report):
         assert len(set(borders)) == 1, block
 
 
-def test_pictures_and_the_proposed_config_are_there(trained):  # noqa: F811
+def test_pictures_and_the_proposed_config_are_there(trained):  # noqa: F811 (a fixture)
     run = trained("overfitting")
     write_diagnosis(run)
     text = (run / "diagnostic_report.md").read_text()
@@ -158,7 +158,7 @@ def test_pictures_and_the_proposed_config_are_there(trained):  # noqa: F811
     assert (run / "gradient_heat_map.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_waived_items_are_shown_with_their_reasons(trained, tmp_path):  # noqa: F811
+def test_waived_items_are_shown_with_their_reasons(trained, tmp_path):  # noqa: F811 (a fixture)
     import shutil
 
     run = tmp_path / "waived"
@@ -175,7 +175,7 @@ def test_waived_items_are_shown_with_their_reasons(trained, tmp_path):  # noqa: 
     assert "## Waived" not in report_text(run, diagnose_phase(trained("overfitting")))
 
 
-def test_names_from_outside_stay_text(trained):  # noqa: F811
+def test_names_from_outside_stay_text(trained):  # noqa: F811 (a fixture)
     from dataclasses import replace
 
     found = diagnose_phase(trained("missed_class"))

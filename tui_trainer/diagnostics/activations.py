@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tui_trainer.diagnostics.rule import Problem, Rule
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _ENOUGH = 32  # samples in a probe
 
 
-class ActivationRule(Rule):
+class ActivationRule(Rule, ABC):
     """Looks at one column of the probes of modules of some `kinds`; the threshold on it has the column's name.
 
     The other thresholds: `probes`: in how many probes in a row. `short`: how far, in skill, the model stays below a
@@ -49,13 +50,13 @@ class ActivationRule(Rule):
             fixes=self.fixes(worst["kind"]) if loss else (),
         )
 
+    @abstractmethod
     def in_words(self, worst: dict[str, Any], more: str) -> str:
         """What was found in the worst layer, and in how many `more`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fixes(self, kind: str) -> tuple[Fix, ...]:
         """What to do about layers of that kind, the best first."""
-        raise NotImplementedError
 
 
 def layers_beyond(

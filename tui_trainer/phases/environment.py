@@ -9,14 +9,13 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import psutil
 
+from tui_trainer.phases.standing import driver
 from tui_trainer.telemetry.gpu import GpuGauge
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _MOST_PATCH = 20 * 2**20  # bytes of uncommitted changes that are kept
 _GIT_S = 20
@@ -45,27 +44,17 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": [{"name": gpu["name"], "memory_bytes": gpu["memory_total"]} for gpu in gpus],
-        "driver": _driver(),
+        "driver": driver() or None,
     }
 
 
 def _cpu() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:  # noqa: PTH123
-            for line in stream:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _driver() -> str | None:
-    try:
-        with open("/sys/module/nvidia/version", encoding="utf-8") as stream:  # noqa: PTH123
-            return stream.read().strip()
-    except OSError:
-        return None
+        lines = []
+    named = next((line for line in lines if line.startswith("model name")), "")
+    return named.partition(":")[2].strip() or platform.processor() or platform.machine()
 
 
 def requirements() -> str:

@@ -69,13 +69,18 @@ def _environment() -> dict[str, Any]:
     return {
         "versions": versions(),
         "machine": [machine["name"], machine["os"], machine["cpus"]],
-        "driver": _first_line(Path("/sys/module/nvidia/version")),
-        "gpus": sorted(_first_line(path) for path in Path("/proc/driver/nvidia/gpus").glob("*/information")),
+        "driver": driver(),
+        "gpus": sorted(first_line(path) for path in Path("/proc/driver/nvidia/gpus").glob("*/information")),
         "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
 
 
-def _first_line(path: Path) -> str:
+def driver() -> str:
+    """The version of NVIDIA's kernel driver; empty without one."""
+    return first_line(Path("/sys/module/nvidia/version"))
+
+
+def first_line(path: Path) -> str:
     """Of a file of the system's; empty where it is not there. Asking NVML would take longer than all else here."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()

@@ -53,7 +53,7 @@ class DiagnoseScreen(Screen[None]):
     help_bindings = (*MARK_BINDINGS, *DIAGNOSE_BINDINGS)
     BINDINGS: ClassVar[list[BindingType]] = [*DIAGNOSE_BINDINGS, *MORE_CARRY_KEYS]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012 (read from the class)
-    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (16, "-short"), (30, "-tall"), (42, "-high")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (16, "-short"), (30, "-tall"), (42, "-high")]  # noqa: RUF012 (likewise)
     AUTO_FOCUS = ""
 
     def __init__(

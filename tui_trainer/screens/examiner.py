@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -31,7 +32,7 @@ class Answer(Protocol):
     def __call__(self, run: Path, checklist: Checklist, name: str, text: str) -> Checklist: ...
 
 
-class Examiner(Generic[View]):
+class Examiner(ABC, Generic[View]):
     """Holds an immutable `view` of a run that is over; `on_change` is told, on any thread, that there is a newer one."""
 
     def __init__(self, view: View) -> None:
@@ -86,13 +87,13 @@ class Examiner(Generic[View]):
             self.view = replace(self.view, **changes)
         self.on_change()
 
+    @abstractmethod
     def _examine(self, run: Path) -> dict[str, Any]:
         """What belongs into the view."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _nothing(self) -> dict[str, Any]:
         """What is empty in a view of nothing."""
-        raise NotImplementedError
 
     def _answer(self, keep: Answer, name: str, text: str) -> None:
         """Have an answer to the gate kept, and its reports written again, on a thread of its own."""

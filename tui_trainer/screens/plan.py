@@ -54,7 +54,7 @@ class PlanScreen(Screen[None]):
     help_bindings = (*PLAN_LIST_BINDINGS, *PLAN_BINDINGS)
     BINDINGS: ClassVar[list[BindingType]] = [*PLAN_BINDINGS]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012 (read from the class)
-    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (16, "-short"), (30, "-tall"), (42, "-high")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (16, "-short"), (30, "-tall"), (42, "-high")]  # noqa: RUF012 (likewise)
     AUTO_FOCUS = "#fields"
 
     class Changed(Message):

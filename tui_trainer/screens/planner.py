@@ -91,7 +91,7 @@ class Planner:
             gate, number = self._take(
                 replace(loaded, text=text), template=template, checking=not self.view.read_only
             )
-        except BaseException as error:
+        except BaseException as error:  # whatever it was: the app leaves and says it
             self.on_failure(error)
             return
         if not self.view.read_only:  # else a run trains already: nothing is checked beside it
