@@ -98,6 +98,18 @@ def test_a_change_reopens_exactly_what_rests_on_it(
     assert {entry.item.name for entry in look.missing} == reopened
 
 
+def test_what_was_signed_for_one_model_does_not_count_for_another(tmp_path: Path) -> None:
+    waive = {item.name: "-" for item in ITEMS if not item.signed}
+    gate = PlanGate(load(tmp_path, gates={"waive": waive}))
+    gate.run()
+    gate.sign("intended_use", "a test")
+    assert gate.sign("target_metric", "none").passed
+    assert PlanGate(load(tmp_path, gates={"waive": waive}, optimizer={"learning_rate": 0.01})).look().passed
+    for other in ({"name": "other"}, {"model": {"target": "linear"}}):
+        missing = PlanGate(load(tmp_path, gates={"waive": waive}, **other)).look().missing
+        assert {entry.item.name for entry in missing} == {"intended_use", "target_metric"}
+
+
 def test_a_change_of_the_projects_own_code_reopens_the_gate(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -112,12 +113,12 @@ def test_mode_baseline_goes_straight_to_the_training_where_the_gate_is_passed(tm
     app = _app(tmp_path, "--mode", "baseline", *WAIVED)
     try:
         app.until(rb"complete")
-        app.type(b"q")
+        app.type(b"q")  # while the run is being looked at
         app.until(rb"Training complete")
         assert app.process.wait(timeout=60) == 0
     finally:
         app.close()
-    assert (tmp_path / "run" / "summary.json").exists()
+    assert "post_baseline" in json.loads((tmp_path / "run" / "run.json").read_text())["gates"]
 
 
 def test_mode_baseline_opens_the_plan_where_the_gate_is_not_passed(tmp_path, monkeypatch):

@@ -70,12 +70,12 @@ ITEMS = (
     ),
     Item(
         "intended_use", "What the model is for, and what not", 'Say so: --sign intended_use="…", or gates.sign in the config.',
-        signed=True, rests_on=(),
+        signed=True, rests_on=("subject",),
     ),
     Item(
         "target_metric", "Which figure decides, and how good is good enough",
         'Say so: --sign target_metric="…", or gates.sign in the config.',
-        signed=True, rests_on=("targets",),
+        signed=True, rests_on=("subject", "targets"),
     ),
 )  # fmt: skip
 

@@ -23,6 +23,7 @@ MOST_FILES = 100_000  # of a data folder that are looked at
 ASPECTS: Mapping[str, str] = {
     "config": "settings that affect results",
     "workers": "the number of loader workers",
+    "subject": "what is trained: the name, the data, the model",
     "targets": "targets",
     "checkpoint": "checkpoint settings",
     "environment": "this machine, Python and package versions",
@@ -39,6 +40,7 @@ def aspects(loaded: LoadedConfig, code: Sequence[str] = (), run: str = "") -> di
     config = loaded.config
     return {
         "config": config_hash(config)[:16],
+        "subject": digest([config.name, config.data.target, config.data.args, config.model.target]),
         "workers": digest(config.data.num_workers),
         "targets": digest(None if config.targets is None else config.targets.model_dump(mode="json")),
         "checkpoint": digest(config.checkpoint.model_dump(mode="json")),

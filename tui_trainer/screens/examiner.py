@@ -24,12 +24,28 @@ if TYPE_CHECKING:
 
 View = TypeVar("View", GateView, DiagnoseView)
 _ONE_AT_A_TIME = threading.Lock()
+_AT_WORK: set[threading.Thread] = set()
 
 
 class Answer(Protocol):
     """Keeps a person's words on an item of a gate; returns the gate with it."""
 
     def __call__(self, run: Path, checklist: Checklist, name: str, text: str) -> Checklist: ...
+
+
+def _begin(work: Callable[..., None], *arguments: Any) -> None:
+    thread = threading.Thread(target=work, args=arguments, name="examiner", daemon=True)
+    _AT_WORK.difference_update([item for item in _AT_WORK if not item.is_alive()])
+    thread.start()
+    _AT_WORK.add(thread)
+
+
+def wait_for_work(seconds: float | None = None) -> bool:
+    """Whether all that examiners have begun is done, at the latest after `seconds` for each piece: a process that ends
+    while one of them is in torch is aborted."""
+    for thread in tuple(_AT_WORK):
+        thread.join(seconds)
+    return not any(thread.is_alive() for thread in _AT_WORK)
 
 
 class Examiner(ABC, Generic[View]):
@@ -54,7 +70,7 @@ class Examiner(ABC, Generic[View]):
             self._round += 1
             number = self._round
         self._tell(busy=True, error=None, **known)
-        threading.Thread(target=self._work, args=(run, number, ended), name="examiner", daemon=True).start()
+        _begin(self._work, run, number, ended)
 
     def again(self) -> None:
         """Look once more."""
@@ -98,12 +114,7 @@ class Examiner(ABC, Generic[View]):
     def _answer(self, keep: Answer, name: str, text: str) -> None:
         """Have an answer to the gate kept, and its reports written again, on a thread of its own."""
         if self._run is not None and self.view.checklist is not None:
-            threading.Thread(
-                target=self._keep,
-                args=(self._run, self._round, keep, name, text),
-                name="examiner",
-                daemon=True,
-            ).start()
+            _begin(self._keep, self._run, self._round, keep, name, text)
 
     def _keep(self, run: Path, number: int, keep: Answer, name: str, text: str) -> None:
         found: dict[str, Any] = {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -91,7 +93,9 @@ def run_app(options: Options, *, straight: bool = False) -> int:
     )
     if not sessions:
         return _not_started(outcome)
-    return _see_to_the_end(sessions[-1], outcome)
+    code = _see_to_the_end(sessions[-1], outcome)
+    _let_the_gate_be_settled(code)
+    return code
 
 
 def _free_beside(folder: Path) -> Path:
@@ -99,6 +103,18 @@ def _free_beside(folder: Path) -> Path:
     return next(
         path for n in itertools.count(2) if not (path := folder.with_name(f"{folder.name}-{n}")).exists()
     )
+
+
+def _let_the_gate_be_settled(code: int) -> None:
+    """What looks at the run that is over comes to its end first; a signal ends the process at once."""
+    from tui_trainer.screens.examiner import wait_for_work
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: os._exit(code))
+    if not wait_for_work(1.0):
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print("The run is being checked for its gate. Ctrl+C leaves without that.", flush=True)
+        wait_for_work()
 
 
 def _not_started(outcome: Outcome) -> int:
